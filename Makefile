@@ -1,0 +1,77 @@
+# `make` alone lists the targets. Whatever a target needs is built first; .venv again when setup.cfg or pyproject.toml change.
+PYTHON ?= python3
+BIN := .venv/bin
+# What runs the product (quick to install), and what also checks and tests it.
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+# For example: make test ARGS='tests/ledger -k stock'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup stubs check test test-slow run demo lint types drift format mariadb clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(DEV) ## Build .venv with everything that running, checking and testing need
+
+run: $(RUNTIME) ## Start the five services, play the journey once, and stay up
+	@$(BIN)/sharemesh run $(ARGS)
+
+demo: $(RUNTIME) ## Play the journey and exit, non-zero if a step's outcome is not the expected one
+	@$(BIN)/sharemesh demo $(ARGS)
+
+test: $(DEV) mariadb ## Run every test that is not marked slow, on SQLite and on a real MariaDB
+	@$(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-slow: $(DEV) mariadb ## Run the tests marked slow (before a release)
+	@$(BIN)/pytest -m slow $(ARGS)
+
+check: lint types drift ## Check contracts, style, types, imports and that the stubs are up to date
+	@$(BIN)/pytest -q --no-header tests/test_imports.py
+
+lint: $(DEV) ## Check the contracts (buf) and the style (ruff)
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code --path protos/sharemesh
+	@# The contracts are frozen by the first release: nothing may break what the last one promised.
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null); if [ -n "$$tag" ]; then \
+	  echo "$(BIN)/buf breaking --against .git#tag=$$tag"; $(BIN)/buf breaking --against ".git#tag=$$tag"; fi
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(DEV) ## Check the types (mypy, strict)
+	$(BIN)/mypy
+
+drift: $(DEV) ## Check that the stubs are what protos/ generates
+	@rm -rf .cache/stubs && PYTHON=$(BIN)/python protos/generate.sh .cache/stubs
+	@for stubs in sharemesh/v1 buf/validate; do \
+	  diff -rq -x __init__.py -x __pycache__ .cache/stubs/$$stubs $$stubs || \
+	  { echo "$$stubs is not what protos/ generates: run 'make stubs'"; exit 1; }; done
+
+stubs: $(DEV) ## Generate sharemesh/v1 and buf/validate from protos/
+	@rm -rf .cache/stubs && PYTHON=$(BIN)/python protos/generate.sh .cache/stubs
+	@rm -f sharemesh/v1/*_pb2* buf/validate/*_pb2* && cp -R .cache/stubs/. .
+
+format: $(DEV) ## Format the contracts and the code
+	$(BIN)/buf format --write --path protos/sharemesh
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+mariadb: $(DEV) ## Make sure that MariaDB is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m tests.mariadb
+
+clean: ## Remove .venv, caches and the local database
+	rm -rf .venv .cache var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): setup.cfg pyproject.toml
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo 'Installing what sharemesh runs on into .venv'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): setup.cfg pyproject.toml
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo 'Installing what sharemesh runs on, and is checked with, into .venv'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(RUNTIME) $@
