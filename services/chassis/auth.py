@@ -1,0 +1,87 @@
+"""Who a bearer token speaks for: JWTs signed by EdDSA or ES256, checked against a key set."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+
+from services.chassis.call import ANONYMOUS, Principal
+from services.chassis.errors import Unauthenticated
+from services.chassis.jwks import KeySet
+from sharemesh.v1 import options_pb2
+
+ROLES = frozenset(name.removeprefix("ROLE_") for name in options_pb2.Role.DESCRIPTOR.values_by_name)
+TOKEN_ROLES = ROLES - {"UNSPECIFIED", ANONYMOUS}
+
+_CACHED_TOKENS = 10_000
+# An issuer's clock may run ahead of ours; expiry is taken as it stands.
+_CLOCK_SKEW_SECONDS = 30.0
+# Times are checked here, by a clock that tests can set.
+_OPTIONS: Any = {
+    "require": ["exp", "iat", "sub", "role", "iss", "aud"],
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
+
+
+class Verifier:
+    """Turns tokens into principals, remembering good ones until they expire: checking one costs 100 times more."""
+
+    def __init__(self, keys: KeySet, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        # By the token's hash, so that nothing that could be used again stays in memory.
+        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Who sent an authorization header ("Bearer ..."); an anonymous if there is none.
+
+        Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED), and Unavailable when the issuer's keys cannot be had.
+        """
+        if authorization is None:
+            return Principal(ANONYMOUS, "")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("TOKEN_INVALID", "not a bearer token")
+        digest = hashlib.sha256(token.encode()).digest()
+        principal, expires = self._known.get(digest) or await self._verified(token)
+        if expires <= self._clock():
+            self._known.pop(digest, None)
+            raise Unauthenticated("TOKEN_EXPIRED")
+        self._known[digest] = principal, expires
+        self._known.move_to_end(digest)
+        if len(self._known) > _CACHED_TOKENS:
+            self._known.popitem(last=False)
+        return principal
+
+    async def _verified(self, token: str) -> tuple[Principal, float]:
+        """The principal and the expiry (Unix seconds) of a token whose signature and claims hold."""
+        try:
+            key = await self._keys.find(jwt.get_unverified_header(token).get("kid"))
+            if key is None:
+                raise Unauthenticated("TOKEN_INVALID", "signed by an unknown key")
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=self._audience,
+                issuer=self._issuer,
+                options=_OPTIONS,
+            )
+            begins = max(float(claims["iat"]), float(claims.get("nbf", 0)))
+            expires = float(claims["exp"])
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            # The library's words may quote the token, so only the kind of the failure goes on.
+            raise Unauthenticated("TOKEN_INVALID", type(error).__name__) from None
+        role = str(claims["role"]).upper()
+        if role not in TOKEN_ROLES or not claims["sub"]:
+            raise Unauthenticated("TOKEN_INVALID", "no such role, or no subject")
+        if begins > self._clock() + _CLOCK_SKEW_SECONDS:
+            raise Unauthenticated("TOKEN_INVALID", "not valid yet")
+        return Principal(role, claims["sub"]), expires

@@ -1,0 +1,80 @@
+"""What the contract itself says of each RPC: whom it serves, what it takes, which rules its fields keep."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import protovalidate
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from services.chassis.call import ANONYMOUS, Principal
+from services.chassis.errors import Denied, Invalid, Unauthenticated, Violation
+from sharemesh.v1 import options_pb2
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC of the contract; `path` is "/sharemesh.v1.EntryService/GetStore", `rpc` "EntryService.GetStore"."""
+
+    path: str
+    rpc: str
+    roles: frozenset[str]
+    request: type[Message]
+    is_stream: bool
+
+    def admit(self, principal: Principal) -> None:
+        """Raises Unauthenticated or Denied if the RPC does not serve this role; without a role option, nobody."""
+        if principal.role in self.roles:
+            return
+        if principal.role == ANONYMOUS:
+            raise Unauthenticated("TOKEN_MISSING")
+        raise Denied("ROLE_NOT_ALLOWED")
+
+    def parse(self, raw: bytes) -> Message:
+        """The request in these bytes, without fields unknown here; Invalid if they are not one or break its rules."""
+        try:
+            request = self.request.FromString(raw)
+        except DecodeError as error:
+            wanted = self.request.DESCRIPTOR.full_name
+            violation = Violation("", f"the bytes are not a {wanted}, or a text in it is not UTF-8")
+            raise Invalid("INVALID_FIELD", violations=[violation]) from error
+        request.DiscardUnknownFields()
+        violations = protovalidate.collect_violations(request)
+        if violations:
+            raise Invalid("INVALID_FIELD", violations=map(_violation, violations))
+        return request
+
+
+def methods_of(service: str) -> dict[str, Method]:
+    """The RPCs of a service ("sharemesh.v1.EntryService") by path; their rules are compiled, so a bad one raises now.
+
+    Raises KeyError for a service whose stubs are not loaded.
+    """
+    return {method.path: method for method in _methods(Default().FindServiceByName(service))}
+
+
+def _methods(service: ServiceDescriptor) -> Iterator[Method]:
+    for method in service.methods:
+        if method.client_streaming:
+            raise ValueError(f"{method.full_name}: streams of requests are not served")
+        request = GetMessageClass(method.input_type)
+        protovalidate.collect_violations(request())
+        roles = method.GetOptions().Extensions[options_pb2.roles]
+        yield Method(
+            path=f"/{service.full_name}/{method.name}",
+            rpc=f"{service.name}.{method.name}",
+            roles=frozenset(options_pb2.Role.Name(role).removeprefix("ROLE_") for role in roles),
+            request=request,
+            is_stream=method.server_streaming,
+        )
+
+
+def _violation(violation: protovalidate.Violation) -> Violation:
+    path = ""
+    for element in violation.proto.field.elements if violation.proto.field else ():
+        path += f".{element.field_name}"
+        if element.subscript is not None:
+            path += f"[{element.subscript.value}]"
+    return Violation(path.removeprefix("."), violation.proto.message or violation.proto.rule_id)

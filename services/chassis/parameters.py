@@ -1,0 +1,60 @@
+"""The limits and windows that may change while a service runs, swapped as one object so that no call sees half."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Every limit of the domain; sizes in their own units, times in seconds."""
+
+    # Lists.
+    page_size: int = 50
+    page_size_limit: int = 200
+
+    # Calls. A caller on a phone gives up after some seconds; streams end within the hour and resume by their cursor.
+    default_deadline_seconds: float = 10.0
+    deadline_limit_seconds: float = 60.0
+    stream_deadline_seconds: float = 3600.0
+    # Pool jobs that may wait for a thread; beyond it a call is better refused at once than late.
+    queue_limit: int = 1000
+    replay_retention_days: int = 30
+
+    # Drain: long enough for health watchers to look away, then for the calls under way.
+    drain_seconds: float = 2.0
+    grace_seconds: float = 5.0
+
+    # Images.
+    image_bytes: int = 8 * 1024 * 1024
+    image_pixels: int = 40_000_000
+    image_edge: int = 2048
+
+    # Audit and publish.
+    audit_lease_seconds: int = 30
+    sweep_seconds: float = 5.0
+    watch_poll_seconds: float = 0.5
+    watch_heartbeat_seconds: float = 15.0
+
+    # Share. A share mints its coupons in blocks; a reward is held until a reversal has become unlikely.
+    share_block_size: int = 20
+    reward_hold_seconds: int = 7 * 86_400
+    cache_staleness_seconds: float = 1.0
+
+    # Redeem. Tries that name no coupon of this store: a person's typing errors, not a machine's guesses.
+    hold_seconds: int = 900
+    code_tries_per_staff_minute: int = 30
+    code_tries_per_store_minute: int = 120
+
+
+_current = Parameters()
+
+
+def current() -> Parameters:
+    """The parameters in force; take them once a call."""
+    return _current
+
+
+def swap(new: Parameters) -> Parameters:
+    """Put `new` in force for every call from now on; returns those it replaces."""
+    global _current
+    old, _current = _current, new
+    return old

@@ -1,0 +1,182 @@
+"""The one builder of servers, and what a process of them does from its start to its last accepted call."""
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import grpc.aio
+import prometheus_client
+import uvloop
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from registry.channel import KEEPALIVE_MS
+from services.chassis import contract, logs, paging, parameters
+from services.chassis.auth import Verifier
+from services.chassis.database import Database
+from services.chassis.interceptors import Pipeline
+from services.chassis.keys import Keyring
+from services.chassis.reflection import reflect
+from services.chassis.settings import BadSetting, Settings
+from services.chassis.telemetry import Telemetry
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+LOOPBACK = "127.0.0.1"
+# Watchers of health act on what they see within a second or two; more often would only cost.
+PROBE_SECONDS = 1.0
+# Far above what the rules allow, so that it is they, with their reasons, who refuse a picture that is too large.
+_REQUEST_BYTES = 4 * parameters.Parameters.image_bytes
+
+
+class Server:
+    """One service on one port, with health, reflection and the pipeline; made inside the running event loop."""
+
+    def __init__(self, service: str, settings: Settings, keys: Keyring, verifier: Verifier) -> None:
+        """Binds the port, so that `address` is known before anything is served.
+
+        Raises BadSetting if the port is taken.
+        """
+        self.service = service
+        self._pipeline = Pipeline(verifier, Telemetry(service, keys))
+        self._health = health.aio.HealthServicer()
+        self._contracts: list[str] = []
+        self._chores: list[tuple[Callable[[], Awaitable[None]], Callable[[], float]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        options = [
+            ("grpc.max_receive_message_length", _REQUEST_BYTES),
+            # Without it a second process on the same port would silently get half the calls.
+            ("grpc.so_reuseport", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+        ]
+        self._grpc = grpc.aio.server(interceptors=[self._pipeline], options=options)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        wanted = f"{settings.host}:{settings.port_of(service)}"
+        try:
+            port = self._grpc.add_insecure_port(wanted)
+        except RuntimeError as error:
+            raise BadSetting(f"--host, --port: {service} cannot listen on {wanted}") from error
+        self.address = f"{settings.host}:{port}"
+        paging.encrypt_with(keys.derive("paging"))
+
+    def add(self, name: str, register: Callable[[S, grpc.aio.Server], None], servicer: S) -> None:
+        """Serve a contract ("sharemesh.v1.EntryService") by a servicer; `register` is the stubs' add_..._to_server."""
+        self._pipeline.serve(contract.methods_of(name))
+        register(servicer, self._grpc)
+        self._contracts.append(name)
+
+    def repeat(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
+        """Do a chore again and again while the server runs, `every()` seconds apart; a failure ends one round only."""
+        self._chores.append((chore, every))
+
+    async def start(self) -> None:
+        """Accept calls and begin the chores."""
+        reflect(self._grpc, [*self._contracts, health.SERVICE_NAME])
+        await self._grpc.start()
+        self._tasks = [asyncio.create_task(self._again_and_again(*chore)) for chore in self._chores]
+
+    async def report(self, is_up: bool) -> None:
+        """Tell whoever watches its health whether the server can do its work."""
+        state = HealthCheckResponse.SERVING if is_up else HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._contracts):
+            await self._health.set(name, state)
+
+    async def look_away(self) -> None:
+        """Be NOT_SERVING for good, while calls are still accepted."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, let those under way end within `grace` seconds, and end streams and chores."""
+        await self._pipeline.drain()
+        await self._grpc.stop(grace)
+        await _cancelled(self._tasks)
+
+    async def _again_and_again(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
+        while True:
+            # Not all processes at the same time.
+            await asyncio.sleep(every() * random.uniform(0.5, 1.0))
+            try:
+                await chore()
+            except Exception:  # noqa: BLE001 - the next round may succeed; this one is logged.
+                logs.of(self.service).exception("chore_failed", chore=getattr(chore, "__qualname__", repr(chore)))
+
+
+@asynccontextmanager
+async def running(servers: Sequence[Server], db: Database, settings: Settings) -> AsyncIterator[int]:
+    """Serve while the body runs, then drain and close the database; yields the port of /metrics.
+
+    The servers stop one after the other, so callers come before the services that they call.
+    """
+    metrics, _ = _metrics(settings)
+    for server in servers:
+        await server.start()
+    await _report(servers, db)
+    probe = asyncio.create_task(_keep_reporting(servers, db))
+    try:
+        yield metrics.server_port
+    finally:
+        for server in servers:
+            await server.look_away()
+        await asyncio.sleep(parameters.current().drain_seconds)
+        for server in servers:
+            await server.stop(parameters.current().grace_seconds)
+        await _cancelled([probe])
+        await asyncio.to_thread(metrics.shutdown)
+        metrics.server_close()
+        await asyncio.to_thread(db.close)
+
+
+async def run(servers: Sequence[Server], db: Database, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
+    stopped = stop_signal()
+    async with running(servers, db, settings):
+        await stopped.wait()
+
+
+def stop_signal() -> asyncio.Event:
+    """What is set by the first SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopped.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopped
+
+
+def on_uvloop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a process's main coroutine on the loop that every server is measured with."""
+    return uvloop.run(main)
+
+
+def _metrics(settings: Settings) -> Any:
+    try:
+        return prometheus_client.start_http_server(settings.metrics_port, LOOPBACK)
+    except OSError as error:
+        raise BadSetting(f"--metrics-port: cannot listen on {LOOPBACK}:{settings.metrics_port}") from error
+
+
+async def _keep_reporting(servers: Sequence[Server], db: Database) -> None:
+    while True:
+        await asyncio.sleep(PROBE_SECONDS)
+        await _report(servers, db)
+
+
+async def _report(servers: Sequence[Server], db: Database) -> None:
+    is_up = await db.is_up()
+    for server in servers:
+        await server.report(is_up)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""What a process is told at its start: flags, SHAREMESH_* environment variables, defaults, in that order."""
+# ruff: noqa: RUF009 - every default below is a dataclasses.field.
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry import config
+from services.chassis import stores
+
+SERVICES = ("entry", "publish", "audit", "share", "redeem")
+FIRST_PORT = 50051
+VAR = "var"
+
+
+class BadSetting(Exception):
+    """A setting has an impossible value; says which one by the name it was given."""
+
+
+def _database(text: str) -> str:
+    stores.store_of(text)
+    return text
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ValueError("is not a port number")
+    return int(text)
+
+
+def _base_port(text: str) -> int:
+    port = _port(text)
+    if port + len(SERVICES) > 65536:
+        raise ValueError("leaves no room for the five services' ports")
+    return port
+
+
+def _auth(text: str) -> str:
+    kind, _, place = text.partition("=")
+    if text != "dev" and (kind != "jwks" or not place):
+        raise ValueError("is neither dev nor jwks=<file or URL>")
+    if place and "://" not in place and not Path(place).is_file():
+        raise ValueError(f"names no file: {place}")
+    return text
+
+
+def _url(text: str) -> str:
+    if not urlsplit(text).scheme:
+        raise ValueError("is not a URL")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _setting(default: str, parse: Callable[[str], Any], help: str) -> Any:
+    return field(default=parse(default.format(var=VAR)), metadata={"default": default, "parse": parse, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses, paths and secrets of one process; fixed once read."""
+
+    registry: config.Addresses = _setting(
+        "static:" + ",".join(f"{name}=127.0.0.1:{FIRST_PORT + place}" for place, name in enumerate(SERVICES)),
+        config.parse,
+        "where the services are: static:entry=host:port,publish=host:port,...",
+    )
+    database: str = _setting(
+        "sqlite:///{var}/sharemesh.db",
+        _database,
+        "sqlite:///relative/file, sqlite:////absolute/file or mysql://user:password@host:port/name",
+    )
+    var: Path = _setting(VAR, Path, "folder of whatever is kept, and of the keys that are made on the first run")
+    logs: Path = _setting("{var}/log", Path, "folder of the logs, <service>.<n>.jsonl")
+    images: str = _setting("file://{var}/images", _url, "fsspec URL of the image store that all processes share")
+    host: str = _setting("127.0.0.1", _text, "address to listen on")
+    port: int = _setting(str(FIRST_PORT), _base_port, "port of entry, the others follow in order; 0: free ports")
+    metrics_port: int = _setting("0", _port, "port of /metrics on the loopback address; 0: a free one")
+    auth: str = _setting("dev", _auth, "who signs tokens: dev (a key made under var) or jwks=<file or URL>")
+    issuer: str = _setting("https://sharemesh.local", _text, "the iss claim that tokens must carry")
+    audience: str = _setting("sharemesh", _text, "the aud claim that tokens must carry")
+    service_token: str = _setting("", str, "file of the token for calls to other services; read anew when it changes")
+
+    def port_of(self, service: str) -> int:
+        """The port that a service listens on; 0 for any free one."""
+        return self.port and self.port + SERVICES.index(service)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give the parser a flag for every setting."""
+    group = parser.add_argument_group("settings", "Each can be given by its environment variable instead.")
+    for setting in fields(Settings):
+        default = setting.metadata["default"].format(var="<var>")
+        shown = f"{setting.metadata['help']} [{_variable(setting.name)}; default: {default or 'none'}]"
+        group.add_argument(_flag(setting.name), metavar="…", help=shown.replace("%", "%%"))
+
+
+def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """The settings in parsed flags and the environment; raises BadSetting for a value that cannot be."""
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        flag, variable = getattr(arguments, setting.name), environment.get(_variable(setting.name))
+        given, text = (_flag(setting.name), flag) if flag is not None else (_variable(setting.name), variable)
+        if text is None:
+            continue
+        try:
+            values[setting.name] = setting.metadata["parse"](text)
+        except ValueError as error:
+            # The database's URL holds a password, so values are not repeated.
+            raise BadSetting(f"{given} {error}") from error
+    for setting in fields(Settings):
+        if setting.name not in values:
+            default = setting.metadata["default"].format(var=values.get("var", VAR))
+            values[setting.name] = setting.metadata["parse"](default)
+    return Settings(**values)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return "SHAREMESH_" + name.upper()

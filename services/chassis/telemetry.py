@@ -1,0 +1,68 @@
+"""What is known of a call afterwards: one structured event, and rate, errors and duration as metrics."""
+
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass, field
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from services.chassis import logs
+from services.chassis.call import ANONYMOUS, Principal
+from services.chassis.keys import Keyring
+from services.chassis.trace import Trace
+
+RPCS = Counter("sharemesh_rpcs", "RPCs answered.", ["rpc", "code"])
+SECONDS = Histogram("sharemesh_rpc_seconds", "Seconds from an RPC's arrival to its answer.", ["rpc"])
+
+
+@dataclass
+class Record:
+    """What is found out about one RPC while it runs; the event is made of this and nothing else."""
+
+    rpc: str
+    trace: Trace
+    # The principal's pseudonym; "" for the anonymous and for who is not known yet.
+    actor: str = ""
+    code: str = "OK"
+    reason: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+
+class Telemetry:
+    """Writes the events of one service."""
+
+    def __init__(self, service: str, keys: Keyring) -> None:
+        self._service = service
+        self._pseudonym_key = keys.derive("telemetry-pseudonym")
+        self._log: structlog.stdlib.BoundLogger = logs.of(service)
+
+    def close(self, record: Record) -> None:
+        """Count the RPC and write its event."""
+        seconds = time.perf_counter() - record.began
+        RPCS.labels(record.rpc, record.code).inc()
+        SECONDS.labels(record.rpc).observe(seconds)
+        self._log.info(
+            "rpc",
+            service=self._service,
+            rpc=record.rpc,
+            code=record.code,
+            reason=record.reason,
+            duration_ms=round(seconds * 1000, 3),
+            trace=record.trace.trace_id,
+            principal=record.actor,
+            **record.notes,
+        )
+
+    def unforeseen(self, record: Record, error: BaseException) -> None:
+        """Log what nobody foresaw, with its traceback."""
+        self._log.error("unforeseen", rpc=record.rpc, trace=record.trace.trace_id, exc_info=error)
+
+    def pseudonym(self, principal: Principal) -> str:
+        """The same for the same person in every service's events and histories; no way back without the key."""
+        if principal.role == ANONYMOUS:
+            return ""
+        who = f"{principal.role}\0{principal.subject}".encode()
+        return hmac.new(self._pseudonym_key, who, hashlib.sha256).hexdigest()[:16]

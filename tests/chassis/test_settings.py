@@ -1,0 +1,83 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from registry import config
+from services.chassis import settings
+from services.chassis.settings import BadSetting, Settings
+
+
+def read(*flags: str, **environment: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    settings.add_flags(parser)
+    return settings.read(parser.parse_args(flags), environment)
+
+
+def test_without_flags_or_environment_the_product_runs_embedded() -> None:
+    found = read()
+    assert found.database == "sqlite:///var/sharemesh.db"
+    assert found.registry.target("redeem") == "127.0.0.1:50055"
+    assert found.port_of("redeem") == 50055
+
+
+def test_flags_win_over_the_environment() -> None:
+    assert read("--port", "6000", SHAREMESH_PORT="7000", SHAREMESH_HOST="0.0.0.0").port == 6000
+    assert read(SHAREMESH_PORT="7000").port_of("publish") == 7001
+
+
+def test_port_zero_means_a_free_port_for_each() -> None:
+    assert [read("--port", "0").port_of(service) for service in settings.SERVICES] == [0] * 5
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("--port", "abc"),
+        ("--port", "65533"),
+        ("--metrics-port", "-1"),
+        ("--database", "postgres://x/y"),
+        ("--database", "sqlite:///"),
+        ("--database", "mysql:///name"),
+        ("--database", "mysql://host:port/name"),
+        ("--registry", "entry=1:2"),
+        ("--registry", "static:entry=nowhere"),
+        ("--registry", "static:entry=h:1,entry=h:2"),
+        ("--registry", "static:entry=h:0"),
+        ("--auth", "none"),
+        ("--auth", "jwks="),
+        ("--auth", "jwks=/no/such/file"),
+        ("--images", "folder"),
+        ("--issuer", ""),
+    ],
+)
+def test_a_bad_value_fails_by_the_name_it_was_given(flag: str, value: str) -> None:
+    variable = "SHAREMESH_" + flag.removeprefix("--").upper().replace("-", "_")
+    with pytest.raises(BadSetting, match=f"^{flag} "):
+        read(f"{flag}={value}")
+    with pytest.raises(BadSetting, match=f"^{variable} "):
+        read(**{variable: value})
+
+
+def test_a_password_is_not_repeated_in_the_complaint() -> None:
+    with pytest.raises(BadSetting) as complaint:
+        read("--database", "mysql://user:hunter2@:x/")
+    assert "hunter2" not in str(complaint.value)
+
+
+def test_help_tells_every_flag_with_its_variable_and_default() -> None:
+    parser = argparse.ArgumentParser()
+    settings.add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    for name in Settings.__dataclass_fields__:
+        assert f"[SHAREMESH_{name.upper()}; default: " in text
+
+
+def test_a_jwks_file_that_exists_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    assert read("--auth", f"jwks={tmp_path}/keys.json").auth.endswith("keys.json")
+
+
+def test_a_service_that_is_not_listed_has_no_target() -> None:
+    with pytest.raises(KeyError):
+        config.parse("static:entry=h:1").target("audit")
