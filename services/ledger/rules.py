@@ -1,0 +1,127 @@
+"""What a claim and a coupon are refused for: pure rules of rows, terms and the time, in the order they are told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.ledger import schedule
+from services.ledger.benefits import NewCustomer
+from services.ledger.discount import worst_case
+from services.ledger.refusal import Refusal
+from services.ledger.terms import Terms
+
+_CLOSED = {
+    "SUSPENDED": "ACTIVITY_SUSPENDED",
+    "WITHDRAWN": "ACTIVITY_WITHDRAWN",
+}
+
+
+class Shelf(Protocol):
+    """What a Supply row says, whoever holds it."""
+
+    state: str
+    stock: int
+    day_stock: int
+    taken: int
+    budget: int | None
+    committed: int
+    is_stopped: bool
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """What counts of the one who claims: earlier claims in the activity, whether this is the first visit, whether the
+    share is their own."""
+
+    claims: int
+    is_new: bool
+    is_sharer: bool = False
+
+
+def why_closed(shelf: Shelf, terms: Terms, now: datetime) -> Refusal | None:
+    """Why nothing of the activity is shared or claimed at this time; None if it is open."""
+    if shelf.state != "LIVE":
+        return Refusal(_CLOSED.get(shelf.state, "ACTIVITY_NOT_PUBLISHED"))
+    if schedule.phase(terms, now) == "ENDED":
+        return Refusal("ACTIVITY_ENDED")
+    return Refusal("ISSUING_STOPPED") if shelf.is_stopped else None
+
+
+def why_no_claim(shelf: Shelf, terms: Terms, taken_today: int, claimant: Claimant, now: datetime) -> Refusal | None:
+    """Why this customer gets no coupon now; None if one is theirs. The offer and the claim both ask this."""
+    closed = why_closed(shelf, terms, now)
+    if closed is not None:
+        return closed
+    if schedule.phase(terms, now) == "SCHEDULED":
+        return Refusal("ACTIVITY_NOT_STARTED")
+    if schedule.validity(terms, now)[1] <= now:
+        return Refusal("ACTIVITY_ENDED")
+    if claimant.is_sharer:
+        return Refusal("SELF_REFERRAL")
+    if is_for_new_customers(terms) and not claimant.is_new:
+        return Refusal("NEW_CUSTOMERS_ONLY")
+    if claimant.claims >= terms.per_customer:
+        return Refusal("CUSTOMER_LIMIT_REACHED")
+    if shelf.taken >= shelf.stock:
+        return Refusal("STOCK_EXHAUSTED")
+    if shelf.day_stock and taken_today >= shelf.day_stock:
+        return Refusal("DAY_STOCK_EXHAUSTED")
+    if shelf.budget is not None and shelf.committed + reserve(terms) > shelf.budget:
+        return Refusal("BUDGET_EXHAUSTED")
+    return None
+
+
+def reserve(terms: Terms) -> int:
+    """What a claim takes of the budget: the most the coupon can come to, so that the shop never refuses it for money.
+
+    Terms with a budget always have a worst case (BUDGET_NEEDS_CAP); without a budget nothing is reckoned.
+    """
+    return worst_case(terms) or 0
+
+
+def is_for_new_customers(terms: Terms) -> bool:
+    """Whether only a customer without a standing redemption at the merchant may claim and use it."""
+    return isinstance(terms.benefit, NewCustomer)
+
+
+@dataclass(frozen=True)
+class Presented:
+    """A coupon as it lies on the counter."""
+
+    state: str
+    start_time: datetime
+    expire_time: datetime
+    redeem_time: datetime | None
+    hold: str | None
+    hold_until: datetime | None
+    hold_store_id: int | None
+    is_new_customer: bool
+
+
+def why_not_usable(
+    coupon: Presented, terms: Terms, store: tuple[int, str, str], hold: str, now: datetime
+) -> Refusal | None:
+    """Why a claimed coupon is not taken in this store now, whatever the basket; None if it is.
+
+    `store` is (id, name, zone); `hold` names the hold that the till has on its coupons, "" for none.
+    """
+    store_id, store_name, zone = store
+    if coupon.state == "VOID":
+        return Refusal("COUPON_VOID")
+    if coupon.state == "REDEEMED":
+        time = "" if coupon.redeem_time is None else coupon.redeem_time.isoformat(timespec="seconds")
+        return Refusal("COUPON_REDEEMED", {"time": time})
+    if now < coupon.start_time:
+        return Refusal("COUPON_NOT_YET_VALID")
+    if now >= coupon.expire_time:
+        return Refusal("COUPON_EXPIRED")
+    is_held = coupon.hold is not None and coupon.hold_until is not None and now < coupon.hold_until
+    if hold and not (is_held and coupon.hold == hold and coupon.hold_store_id == store_id):
+        return Refusal("HOLD_NOT_FOUND")
+    if is_held and coupon.hold != hold:
+        return Refusal("COUPON_HELD")
+    if store_name not in terms.stores:
+        return Refusal("STORE_NOT_IN_SCOPE")
+    if is_for_new_customers(terms) and not coupon.is_new_customer:
+        return Refusal("NEW_CUSTOMERS_ONLY")
+    return schedule.usable_at(terms, now, zone)

@@ -1,0 +1,84 @@
+"""When coupons can be claimed and used: dates in the activity's zone, hours in the redeeming store's."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from services.ledger.refusal import Refusal
+from services.ledger.terms import Period, Terms
+
+Phase = Literal["SCHEDULED", "RUNNING", "ENDED"]
+
+
+def claim_window(terms: Terms) -> tuple[datetime, datetime]:
+    """The UTC instants from which and before which coupons are claimed; ValueError if the terms state no period."""
+    if terms.claim_period is None:
+        raise ValueError("the terms state no claim_period")
+    return _instants(terms.claim_period, terms.zone)
+
+
+def validity(terms: Terms, claimed_at: datetime) -> tuple[datetime, datetime]:
+    """The UTC instants from which and before which a coupon claimed at that instant is used.
+
+    Days after the claim run from the claim to the end of the n-th following day of the activity's zone, so that 0 is
+    the day of the claim. Raises ValueError if the terms state no validity.
+    """
+    match terms.validity:
+        case int(days):
+            last = _local(claimed_at, terms.zone).date() + timedelta(days=days)
+            return claimed_at.astimezone(UTC), _day_start(last + timedelta(days=1), terms.zone)
+        case Period() as period:
+            return _instants(period, terms.zone)
+        case _:
+            raise ValueError("the terms state no validity")
+
+
+def phase(terms: Terms, now: datetime) -> Phase:
+    """Where `now` lies in the claim window."""
+    start, end = claim_window(terms)
+    if now < start:
+        return "SCHEDULED"
+    return "RUNNING" if now < end else "ENDED"
+
+
+def usable_at(terms: Terms, now: datetime, store_zone: str) -> Refusal | None:
+    """Why a coupon is not taken at this hour in a store of this zone: BLACKOUT_DATE (`date`) or OUTSIDE_WINDOW
+    (`local_time`); None when it is taken. The tail of a window after midnight belongs to the weekday it started on,
+    but to the blackout date that the store's calendar shows.
+    """
+    local = _local(now, store_zone)
+    today = local.date().isoformat()
+    if today in terms.blackout_dates:
+        return Refusal("BLACKOUT_DATE", {"date": today})
+    minute, weekday, yesterday = local.hour * 60 + local.minute, local.weekday(), (local.weekday() - 1) % 7
+    for window in terms.windows:
+        overnight = window.end <= window.start
+        if weekday in window.weekdays and window.start <= minute and (overnight or minute < window.end):
+            return None
+        if overnight and yesterday in window.weekdays and minute < window.end:
+            return None
+    if not terms.windows:
+        return None
+    return Refusal("OUTSIDE_WINDOW", {"local_time": local.strftime("%Y-%m-%dT%H:%M")})
+
+
+def local_date(now: datetime, zone: str) -> str:
+    """The date, YYYY-MM-DD, that a calendar in the zone shows at this instant."""
+    return _local(now, zone).date().isoformat()
+
+
+def _local(now: datetime, zone: str) -> datetime:
+    if now.tzinfo is None:
+        raise ValueError("an instant needs its offset")
+    return now.astimezone(ZoneInfo(zone))
+
+
+def _instants(period: Period, zone: str) -> tuple[datetime, datetime]:
+    return _day_start(period.start, zone), _day_start(period.end + timedelta(days=1), zone)
+
+
+def _day_start(day: date, zone: str) -> datetime:
+    # Of a midnight that comes twice fold=0 is the first, and one that clocks skip is the instant they skip it at.
+    return datetime.combine(day, time(fold=0), ZoneInfo(zone)).astimezone(UTC)
