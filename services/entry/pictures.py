@@ -1,0 +1,111 @@
+"""Pictures: judging what was uploaded by its bytes, and making of it the one file that is kept."""
+
+import hashlib
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from services.chassis import errors, parameters
+from services.chassis.errors import Violation
+
+_MIB = 1024 * 1024
+# How each format is written. Fixed, so that the same pixels give the same bytes and so the same name.
+_WRITTEN: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 85, "progressive": True},
+    "PNG": {"compress_level": 6},
+    "WEBP": {"quality": 85, "method": 4},
+}
+# What Pillow's decoders are known to raise over bytes that are not what they begin as.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it is kept: `uid` is the SHA-256 of `content`; width and height are pixels."""
+
+    uid: str
+    content_type: str
+    width: int
+    height: int
+    content: bytes
+
+    def facts(self) -> dict[str, Any]:
+        """All but the bytes, by the columns of the Image table."""
+        return {
+            "uid": self.uid,
+            "content_type": self.content_type,
+            "width": self.width,
+            "height": self.height,
+            "size_bytes": len(self.content),
+        }
+
+
+def picture_of(content: bytes) -> Picture:
+    """The picture to keep of an uploaded file: upright, without metadata, no larger than parameters.image_edge.
+
+    Raises Invalid: IMAGE_TOO_LARGE, and IMAGE_UNREADABLE for all but a whole, still JPEG, PNG or WebP.
+    """
+    limits = parameters.current()
+    if len(content) > limits.image_bytes:
+        raise _too_large(f"{limits.image_bytes // _MIB} MiB")
+    try:
+        with Image.open(io.BytesIO(content), formats=tuple(_WRITTEN)) as image:
+            # The header tells the size, so a bomb is refused before a pixel is unpacked.
+            if image.width * image.height > limits.image_pixels:
+                raise _too_large(f"{limits.image_pixels // 1_000_000} megapixels")
+            # Phones write JPEGs with a preview behind the picture, which Pillow calls MPO; the first is the picture.
+            file_format = "JPEG" if image.format == "MPO" else str(image.format)
+            if file_format != "JPEG" and getattr(image, "is_animated", False):
+                raise _unreadable("is animated")
+            return _written(_drawn(image, limits.image_edge), file_format)
+    except Image.DecompressionBombError:
+        raise _too_large(f"{limits.image_pixels // 1_000_000} megapixels") from None
+    except _UNREADABLE as error:
+        raise _unreadable("is not a whole JPEG, PNG or WebP") from error
+
+
+def _drawn(image: Image.Image, edge: int) -> Image.Image:
+    """The pixels alone, upright, with no edge longer than `edge`."""
+    # Lets a JPEG be unpacked at a half, a quarter or an eighth of its size.
+    image.draft(None, (edge, edge))
+    image.load()
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip.
+        drawn = image.point(lambda value: value / 256).convert("L")
+    else:
+        drawn = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    drawn.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    drawn = ImageOps.exif_transpose(drawn)
+    # Writers take comments, profiles, positions and the rest from here.
+    drawn.info = {}
+    return drawn
+
+
+def _written(drawn: Image.Image, file_format: str) -> Picture:
+    file = io.BytesIO()
+    drawn.save(file, file_format, **_WRITTEN[file_format])
+    content = file.getvalue()
+    uid = hashlib.sha256(content).hexdigest()
+    return Picture(uid, f"image/{file_format.lower()}", drawn.width, drawn.height, content)
+
+
+def _too_large(limit: str) -> errors.Invalid:
+    return errors.Invalid("IMAGE_TOO_LARGE", violations=[Violation("content", f"is above {limit}")], limit=limit)
+
+
+def _unreadable(description: str) -> errors.Invalid:
+    return errors.Invalid("IMAGE_UNREADABLE", violations=[Violation("content", description)])
