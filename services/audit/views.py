@@ -1,0 +1,60 @@
+"""Audits as their merchants and operators see them, in the shape of the contract's messages."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from services.audit.matcher import Finding
+from services.chassis.names import name
+from services.schema.tables import Activity, Audit, Merchant
+
+# A text made of one bad word, ten thousand times, is understood after these.
+_FINDINGS_OF_A_TERM = 20
+
+
+def finding_views(findings: Sequence[Finding], words: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The findings in the shape of Finding, of each term the first few; `words` holds the judged texts by field."""
+    seen: Counter[str] = Counter()
+    views = []
+    for finding in findings:
+        seen[finding.term] += 1
+        if seen[finding.term] <= _FINDINGS_OF_A_TERM:
+            text = words[finding.field][finding.start : finding.end]
+            views.append({**asdict(finding), "text": text, "action": finding.action.upper(), "steps": [*finding.steps]})
+    return views
+
+
+def audit_view(audit: Audit) -> dict[str, Any]:
+    """One audit; see audit_views()."""
+    return audit_views([audit])[0]
+
+
+def audit_views(audits: Sequence[Audit]) -> list[dict[str, Any]]:
+    """The audits as plain dicts in the shape of Audit, whatever their number by two look-ups."""
+    activities = _uids(Activity, {audit.activity_id for audit in audits})
+    merchants = _uids(Merchant, {audit.merchant_id for audit in audits})
+    return [
+        {
+            "name": name("audits", audit.uid),
+            "activity": name("activities", activities[audit.activity_id]),
+            "merchant": name("merchants", merchants[audit.merchant_id]),
+            "revision": audit.revision,
+            "digest": audit.digest,
+            "lexicon_release": audit.lexicon_release,
+            "decision": audit.decision,
+            "state": audit.state,
+            "findings": audit.findings,
+            "create_time": audit.create_time,
+            "appeal": audit.appeal,
+            "appeal_time": audit.appeal_time,
+            "resolve_time": audit.resolve_time,
+            "resolution": audit.resolution,
+            "is_image_text_checked": False,
+        }
+        for audit in audits
+    ]
+
+
+def _uids(table: Any, ids: set[int]) -> dict[int, str]:
+    return {row.id: row.uid for row in table.select(table.id, table.uid).where(table.id << ids)} if ids else {}
