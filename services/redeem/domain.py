@@ -1,0 +1,171 @@
+"""The till: coupons verified, held, redeemed, taken back and voided."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.chassis import database, errors, parameters
+from services.chassis.call import Call, note
+from services.chassis.errors import Violation
+from services.chassis.names import name, uid_of
+from services.ledger import coupons, redemptions
+from services.ledger.basket import Line
+from services.ledger.codes import CouponCodes
+from services.ledger.redemptions import Order, Verdict
+from services.ledger.views import coupon_view, coupon_views, redemption_view
+from services.redeem.tries import Tries
+from services.schema import access, replay
+from services.schema.lifecycle import Actor, Why
+from services.schema.tables import Activity, Coupon, Merchant, Redemption, Store
+
+Plain = dict[str, Any]
+
+# What a code is refused with that names no coupon of this merchant's.
+_STRANGE = "COUPON_REFUSED"
+
+
+def verify_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, tries: Tries) -> Plain:
+    """A VerifyCouponResponse: a verdict for each code and, if asked and all are usable, a hold on them."""
+    store = access.store(call, plain["store"], "VERIFY")
+    tries.check(call.actor, store.uid)
+    order = _order(call, plain, store, codes)
+    is_authentic = len(order.codes) == len(plain["codes"])
+    until, held = now + timedelta(seconds=parameters.current().hold_seconds), ""
+    if plain["hold"] and is_authentic:
+        judged, held = redemptions.hold(order, until, now)
+        until = _held_until(held, until)
+    else:
+        judged = redemptions.judge(order, now)
+    by_code = dict(zip(order.codes, judged, strict=True))
+    verdicts = [by_code.get(code, redemptions.UNKNOWN) for code in plain["codes"]]
+    _count_strange(tries, call, store, verdicts)
+    response: Plain = {
+        "verdicts": [_verdict_view(verdict, order.currency, now) for verdict in verdicts],
+        "discount": _money(order.currency, sum(verdict.discount for verdict in verdicts)),
+    }
+    return response | ({"hold": held, "hold_expire_time": until} if held else {})
+
+
+def release_hold(call: Call, plain: Plain, now: datetime) -> Plain:
+    """Let go of a hold of the store's; an Empty."""
+    store = access.store(call, plain["store"], "VERIFY")
+
+    def release() -> str:
+        redemptions.release(plain["hold"], store, Why(Actor.of(call), now, "release"))
+        return ""
+
+    with database.write():
+        replay.once(call, _merchant(store.merchant_id).uid, release, now)
+    return {}
+
+
+def redeem_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, tries: Tries) -> Plain:
+    """Redeem all of the codes on the order or none; the Redemption."""
+    store = access.store(call, plain["store"], "REDEEM")
+    tries.check(call.actor, store.uid)
+    order = _order(call, plain, store, codes)
+    forged = [place for place, code in enumerate(plain["codes"]) if code not in order.codes]
+    if forged:
+        tries.count(call.actor, store.uid, len(forged))
+        raise errors.FailedPrecondition(_STRANGE, index=str(forged[0]))
+    outcome = redemptions.redeem([order], now)[0]
+    if isinstance(outcome, errors.Error):
+        if outcome.reason == _STRANGE:
+            tries.count(call.actor, store.uid, 1)
+        raise outcome
+    view = redemption_view(outcome)
+    note(activity=view["coupons"][0]["activity"], coupon=view["coupons"][0]["coupon"])
+    return view
+
+
+def reverse_redemption(call: Call, plain: Plain, now: datetime) -> Plain:
+    """Take a redemption back; the Redemption as it is now."""
+    uid = uid_of("redemptions", plain["name"])
+    redemption = Redemption.get_or_none(Redemption.uid == uid)
+    if redemption is None:
+        raise access.not_found("redemptions", uid)
+    try:
+        access.store(call, name("stores", Store.get_by_id(redemption.store_id).uid), "REVERSE")
+    except errors.NotFound:
+        raise access.not_found("redemptions", uid) from None
+
+    def reverse() -> str:
+        redemptions.reverse(redemption, Why(Actor.of(call), now, plain["reason"]))
+        return uid
+
+    with database.write():
+        replay.once(call, _merchant(redemption.merchant_id).uid, reverse, now)
+    return redemption_view(Redemption.get_by_id(redemption.id))
+
+
+def void_coupon(call: Call, plain: Plain, now: datetime) -> Plain:
+    """Take a coupon out for good; the Coupon as it is now, without its code."""
+    uid = uid_of("coupons", plain["name"])
+    coupon = Coupon.get_or_none(Coupon.uid == uid)
+    if coupon is None:
+        raise access.not_found("coupons", uid)
+
+    def void() -> str:
+        coupons.void(coupon.id, coupon.activity_id, Why(Actor.of(call), now, plain["reason"]))
+        return uid
+
+    with database.write():
+        replay.once(call, _merchant(coupon.merchant_id).uid, void, now)
+    note(activity=name("activities", Activity.get_by_id(coupon.activity_id).uid), coupon=plain["name"])
+    return coupon_view(Coupon.get_by_id(coupon.id), now, with_code=False)
+
+
+def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes) -> Order:
+    """The order with those of its codes that are authentic; raises Invalid: CURRENCY_MISMATCH, INVALID_FIELD."""
+    merchant = _merchant(store.merchant_id)
+    for place, line in enumerate(plain["basket"]):
+        currency = line["unit_price"]["currency"]
+        if currency != merchant.currency:
+            field = f"basket[{place}].unit_price.currency_code"
+            violation = Violation(field, f"is not {merchant.currency}, the merchant's currency")
+            raise errors.Invalid("CURRENCY_MISMATCH", violations=[violation], currency=currency)
+        if line["unit_price"]["minor"] < 0:
+            raise errors.invalid_field(f"basket[{place}].unit_price", "must not be negative")
+    return Order(
+        call=call,
+        tenant=merchant.uid,
+        store=store,
+        codes=tuple(code for code in plain["codes"] if codes.is_authentic(code)),
+        basket=tuple(Line(line["item"], line["quantity"], line["unit_price"]["minor"]) for line in plain["basket"]),
+        currency=merchant.currency,
+        hold="" if isinstance(plain["hold"], bool) else plain["hold"],
+        order_id=plain.get("order_id", ""),
+        terminal=plain.get("terminal", ""),
+    )
+
+
+def _held_until(held: str, until: datetime) -> datetime:
+    """Until when a hold lasts: a replay has the first one's end."""
+    coupon = Coupon.get_or_none(Coupon.hold == held) if held else None
+    return until if coupon is None else coupon.hold_until
+
+
+def _count_strange(tries: Tries, call: Call, store: Store, verdicts: Sequence[Verdict]) -> None:
+    strange = sum(1 for verdict in verdicts if verdict.refusal is not None and verdict.refusal.reason == _STRANGE)
+    tries.count(call.actor, store.uid, strange)
+
+
+def _verdict_view(verdict: Verdict, currency: str, now: datetime) -> Plain:
+    view: Plain = {"is_usable": verdict.refusal is None, "discount": _money(currency, verdict.discount)}
+    if verdict.refusal is not None:
+        view |= {"reason": verdict.refusal.reason, "details": dict(verdict.refusal.metadata)}
+    if verdict.coupon is not None:
+        view |= {
+            "coupon": coupon_views([verdict.coupon], now, with_code=False)[0],
+            "holder": verdict.coupon.customer,
+            "gifts": [gift.item for gift in verdict.gifts],
+        }
+    return view
+
+
+def _merchant(merchant_id: int) -> Merchant:
+    return Merchant.get_by_id(merchant_id)
+
+
+def _money(currency: str, minor: int) -> Plain:
+    return {"currency": currency, "minor": minor}

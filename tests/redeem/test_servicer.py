@@ -1,0 +1,80 @@
+import asyncio
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.type.money_pb2 import Money
+
+from services.chassis.call import entered
+from services.chassis.database import Database
+from services.redeem.servicer import Servicer
+from sharemesh.v1 import error_reason_pb2, redeem_pb2
+from tests.share.shop import KEYS, NOW, Shop, call, claim
+
+CONTEXT = object()
+
+
+@pytest.fixture
+def shop(db: Database) -> Shop:
+    return db.run_here(Shop.open)
+
+
+async def what_the_customer_sees(servicer: Servicer, activity: str, coupon: str) -> None:
+    with entered(call("CUSTOMER", "li"), 10):
+        offer = await servicer.GetOffer(redeem_pb2.GetOfferRequest(activity=activity), CONTEXT)
+        assert (offer.can_claim, offer.reason) == (False, error_reason_pb2.ERROR_REASON_CUSTOMER_LIMIT_REACHED)
+        assert list((await servicer.ListOffers(redeem_pb2.ListOffersRequest(), CONTEXT)).offers) == [offer]
+        mine = await servicer.GetCoupon(redeem_pb2.GetCouponRequest(name=coupon), CONTEXT)
+        assert list((await servicer.ListCoupons(redeem_pb2.ListCouponsRequest(), CONTEXT)).coupons) == [mine]
+
+
+async def what_the_till_does(servicer: Servicer, store: str, code: str) -> redeem_pb2.Redemption:
+    line = redeem_pb2.BasketLine(item="noodles", quantity=2, unit_price=Money(currency_code="CNY", units=60))
+    with entered(call("MERCHANT", "owner"), 10):
+        ask = redeem_pb2.VerifyCouponRequest(
+            store=store, codes=[code], basket=[line], hold=True, request_id="verify-01"
+        )
+        told = await servicer.VerifyCoupon(ask, CONTEXT)
+        assert (told.verdicts[0].is_usable, told.discount.units) == (True, 20)
+        assert told.hold
+    with entered(call("MERCHANT", "owner"), 10):
+        let_go = redeem_pb2.ReleaseHoldRequest(store=store, hold=told.hold, request_id="release-1")
+        assert await servicer.ReleaseHold(let_go, CONTEXT) == Empty()
+    with entered(call("MERCHANT", "owner"), 10):
+        order = redeem_pb2.RedeemCouponRequest(
+            store=store, codes=[code], basket=[line], order_id="order-1", request_id="redeem-01"
+        )
+        return await servicer.RedeemCoupon(order, CONTEXT)
+
+
+async def what_the_books_say(servicer: Servicer, activity: str, used: redeem_pb2.Redemption) -> None:
+    with entered(call("MERCHANT", "owner"), 10):
+        assert await servicer.GetRedemption(redeem_pb2.GetRedemptionRequest(name=used.name), CONTEXT) == used
+        listed = await servicer.ListRedemptions(redeem_pb2.ListRedemptionsRequest(), CONTEXT)
+        assert list(listed.redemptions) == [used]
+        report = await servicer.GetActivityReport(redeem_pb2.GetActivityReportRequest(activity=activity), CONTEXT)
+        assert (report.total.redemptions, report.total.discount.units, report.channels[0].key) == (1, 20, "DIRECT")
+
+
+async def what_can_be_undone(servicer: Servicer, used: redeem_pb2.Redemption) -> None:
+    with entered(call("MERCHANT", "owner"), 10):
+        back = redeem_pb2.ReverseRedemptionRequest(name=used.name, reason="退货", request_id="reverse-1")
+        assert (await servicer.ReverseRedemption(back, CONTEXT)).reverse_reason == "退货"
+    with entered(call("OPERATOR", "ops"), 10):
+        void = redeem_pb2.VoidCouponRequest(name=used.coupons[0].coupon, reason="错发", request_id="void-0001")
+        assert (await servicer.VoidCoupon(void, CONTEXT)).state == redeem_pb2.COUPON_STATE_VOID
+    with entered(call("CUSTOMER", "li"), 10):
+        assert await servicer.EraseCustomer(redeem_pb2.EraseCustomerRequest(request_id="erase-001"), CONTEXT) == Empty()
+
+
+def test_a_coupon_goes_the_whole_way_through_the_servicer(db: Database, shop: Shop) -> None:
+    activity = shop.publish()
+    coupon = claim(call("CUSTOMER", "li"), activity=activity)
+    servicer = Servicer(db, lambda: NOW, KEYS)
+
+    async def go() -> None:
+        await what_the_customer_sees(servicer, activity, coupon["name"])
+        used = await what_the_till_does(servicer, shop.store_name, coupon["code"])
+        await what_the_books_say(servicer, activity, used)
+        await what_can_be_undone(servicer, used)
+
+    asyncio.run(go())
