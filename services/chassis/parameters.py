@@ -18,6 +18,7 @@ class Parameters:
     # Pool jobs that may wait for a thread; beyond it a call is better refused at once than late.
     queue_limit: int = 1000
     replay_retention_days: int = 30
+    replay_forget_seconds: float = 3600.0
 
     # Drain: long enough for health watchers to look away, then for the calls under way.
     drain_seconds: float = 2.0
@@ -34,10 +35,8 @@ class Parameters:
     watch_poll_seconds: float = 0.5
     watch_heartbeat_seconds: float = 15.0
 
-    # Share. A share mints its coupons in blocks; a reward is held until a reversal has become unlikely.
+    # Share. A share mints its coupons in blocks.
     share_block_size: int = 20
-    reward_hold_seconds: int = 7 * 86_400
-    cache_staleness_seconds: float = 1.0
 
     # Redeem. Tries that name no coupon of this store: a person's typing errors, not a machine's guesses.
     hold_seconds: int = 900

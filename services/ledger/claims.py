@@ -144,7 +144,8 @@ def _write(book: _Book, codes: CouponCodes, now: datetime) -> dict[str, Coupon]:
         rows.move_coupon(
             coupon,
             "CLAIMED",
-            Why(Actor.of(command.call), now),
+            # The pseudonym at the merchant, not the caller's own: what is erased must not be told by the history.
+            Why(Actor(command.call.principal.role, command.customer), now),
             publication_id=promised.publication_id,
             customer=command.customer,
             claim_time=now,

@@ -8,10 +8,10 @@ from services.chassis import database, errors, parameters
 from services.chassis.call import Call, note
 from services.chassis.errors import Violation
 from services.chassis.names import name, uid_of
-from services.ledger import coupons, redemptions
+from services.ledger import counter, coupons, holds, redemptions
 from services.ledger.basket import Line
 from services.ledger.codes import CouponCodes
-from services.ledger.redemptions import Order, Verdict
+from services.ledger.counter import Order, Verdict
 from services.ledger.views import coupon_view, coupon_views, redemption_view
 from services.redeem.tries import Tries
 from services.schema import access, replay
@@ -32,12 +32,12 @@ def verify_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, 
     is_authentic = len(order.codes) == len(plain["codes"])
     until, held = now + timedelta(seconds=parameters.current().hold_seconds), ""
     if plain["hold"] and is_authentic:
-        judged, held = redemptions.hold(order, until, now)
+        judged, held = holds.hold(order, until, now)
         until = _held_until(held, until)
     else:
-        judged = redemptions.judge(order, now)
+        judged = counter.judge(order, now)
     by_code = dict(zip(order.codes, judged, strict=True))
-    verdicts = [by_code.get(code, redemptions.UNKNOWN) for code in plain["codes"]]
+    verdicts = [by_code.get(code, counter.UNKNOWN) for code in plain["codes"]]
     _count_strange(tries, call, store, verdicts)
     response: Plain = {
         "verdicts": [_verdict_view(verdict, order.currency, now) for verdict in verdicts],
@@ -51,7 +51,7 @@ def release_hold(call: Call, plain: Plain, now: datetime) -> Plain:
     store = access.store(call, plain["store"], "VERIFY")
 
     def release() -> str:
-        redemptions.release(plain["hold"], store, Why(Actor.of(call), now, "release"))
+        holds.release(plain["hold"], store, Why(Actor.of(call), now, "release"))
         return ""
 
     with database.write():

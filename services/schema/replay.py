@@ -2,13 +2,16 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from peewee import IntegrityError
 
-from services.chassis import errors
+from services.chassis import database, errors, parameters
 from services.chassis.call import Call
 from services.schema.tables import Replay
+
+# Rows deleted in one transaction: few enough that no command waits for it.
+_SLICE = 500
 
 
 def key(call: Call, tenant: str) -> str:
@@ -46,3 +49,14 @@ def once(call: Call, tenant: str, command: Callable[[], str], now: datetime) -> 
     outcome = command()
     Replay.update(outcome=outcome).where(Replay.key == scope).execute()
     return outcome, False
+
+
+def forget(now: datetime) -> int:
+    """Delete a slice of the outcomes that were kept long enough, in a write() of its own; returns how many.
+
+    A request that old is judged anew. Call it again until it returns 0.
+    """
+    kept_from = now - timedelta(days=parameters.current().replay_retention_days)
+    with database.write():
+        old = [row.key for row in Replay.select(Replay.key).where(Replay.create_time < kept_from).limit(_SLICE)]
+        return int(Replay.delete().where(Replay.key.in_(old)).execute()) if old else 0

@@ -41,12 +41,12 @@ def test_a_claim_takes_stock_day_stock_the_customers_limit_and_the_worst_case_of
     assert fresh(coupon).__data__ == coupon.__data__
 
 
-def test_a_claim_is_remembered_with_who_claimed(world: World) -> None:
+def test_a_claim_is_remembered_with_the_pseudonym_of_who_claimed(world: World) -> None:
     coupon = world.claim(world.publish(), "ann")
     events = CouponEvent.select().where(CouponEvent.coupon_id == coupon.id).order_by(CouponEvent.id)
     assert [(event.from_state, event.to_state, event.actor_role, event.actor) for event in events] == [
         ("", "AVAILABLE", "SERVICE", ""),
-        ("AVAILABLE", "CLAIMED", "CUSTOMER", "actor-ann"),
+        ("AVAILABLE", "CLAIMED", "CUSTOMER", world.customer("ann")),
     ]
 
 

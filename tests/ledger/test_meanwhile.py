@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services.chassis import database, errors
-from services.ledger import claims, redemptions, rows
+from services.ledger import claims, holds, redemptions, rows
 from services.schema.tables import Coupon
 from tests.ledger.world import CODES, NOW, World, fresh, told
 
@@ -57,7 +57,7 @@ def test_a_hold_finds_it(world: World) -> None:
 
     def hold() -> str:
         with pytest.raises(errors.Invalid) as refusal:
-            redemptions.hold(order, NOW, NOW)
+            holds.hold(order, NOW, NOW)
         return refusal.value.reason
 
     assert meanwhile(order.key, hold) == "REQUEST_ID_REUSED"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from services.chassis import errors
-from services.ledger import redemptions
+from services.ledger import counter, redemptions
 from services.ledger.basket import Line
-from services.ledger.redemptions import Order
+from services.ledger.counter import Order
 from services.schema.tables import Coupon, CouponEvent, RedeemedCoupon, Redemption, Reward, Supply
 from tests.ledger.offers import yuan
 from tests.ledger.world import CODES, DAY, NOW, SECOND, World, fresh, told
@@ -139,8 +139,8 @@ def test_codes_of_nobody_of_another_merchant_and_of_the_pool_are_refused_alike(w
         (outcome,) = redemptions.redeem([world.order(ours, stranger, basket=BANQUET)], NOW)
         assert isinstance(outcome, errors.FailedPrecondition)
         assert (outcome.reason, outcome.metadata) == ("COUPON_REFUSED", {"index": "1"})
-        (verdict,) = redemptions.judge(world.order(stranger), NOW)
-        assert verdict == redemptions.UNKNOWN
+        (verdict,) = counter.judge(world.order(stranger), NOW)
+        assert verdict == counter.UNKNOWN
 
 
 def test_a_coupon_for_new_customers_is_refused_after_another_first_visit(world: World) -> None:

@@ -10,11 +10,11 @@ from services.chassis import database, errors
 from services.chassis.call import Call, Principal
 from services.chassis.keys import Keyring
 from services.chassis.names import name, new_uid
-from services.ledger import claims, coupons, customers, redemptions, schedule, supply
+from services.ledger import claims, coupons, customers, holds, redemptions, schedule, supply
 from services.ledger.basket import Line
 from services.ledger.claims import Claim
 from services.ledger.codes import CouponCodes
-from services.ledger.redemptions import Order
+from services.ledger.counter import Order
 from services.ledger.terms import Terms
 from services.schema import lifecycle
 from services.schema.lifecycle import Actor, Why
@@ -60,6 +60,14 @@ class World:
             uid=new_uid(), owner=owner, display_name="Noodle House", currency="CNY", create_time=NOW
         )
         self.store = self.open_store()
+
+    @classmethod
+    def found(cls) -> "World":
+        """The only world of the database, for another process."""
+        world = cls.__new__(cls)
+        world.merchant, world.store = Merchant.get(), Store.get()
+        world.owner = world.merchant.owner
+        return world
 
     def open_store(self, zone: str = "Asia/Shanghai") -> Store:
         profile = {
@@ -199,17 +207,15 @@ class World:
             raise outcome
         return outcome
 
-    def hold(
-        self, *presented: Coupon | str, now: datetime = NOW, minutes: int = 15, **more: Any
-    ) -> tuple[list[str], str]:
+    def hold(self, *presented: Coupon | str, now: datetime = NOW, **more: Any) -> tuple[list[str], str]:
         """What a hold tells of each coupon ("" for usable), and the hold's name."""
         order = self.order(*presented, **{"rpc": "RedeemService.VerifyCoupon", **more})
-        verdicts, held = redemptions.hold(order, now + timedelta(minutes=15), now)
+        verdicts, held = holds.hold(order, now + timedelta(minutes=15), now)
         return ["" if verdict.refusal is None else verdict.refusal.reason for verdict in verdicts], held
 
     def release(self, held: str, store: Store | None = None, now: datetime = NOW) -> None:
         with database.write():
-            redemptions.release(held, store or self.store, why("STAFF", "release", now))
+            holds.release(held, store or self.store, why("STAFF", "release", now))
 
     def reverse(self, redemption: Redemption, now: datetime = NOW) -> None:
         with database.write():
