@@ -130,13 +130,6 @@ async def running(servers: Sequence[Server], db: Database, settings: Settings) -
         await asyncio.to_thread(db.close)
 
 
-async def run(servers: Sequence[Server], db: Database, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
-    stopped = stop_signal()
-    async with running(servers, db, settings):
-        await stopped.wait()
-
-
 def stop_signal() -> asyncio.Event:
     """What is set by the first SIGTERM or SIGINT."""
     stopped = asyncio.Event()

@@ -88,7 +88,8 @@ def withdraw_activity(call: Call, plain: dict[str, Any], now: datetime) -> dict[
 def adjust_supply(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, Any]:
     """Raise stock, day stock or budget, or stop and resume issuing; what `plain` lacks stays. Returns the Supply.
 
-    Raises NotFound; Invalid: CURRENCY_MISMATCH, INVALID_FIELD; FailedPrecondition: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+    Raises NotFound; Invalid: CURRENCY_MISMATCH, INVALID_FIELD; FailedPrecondition: ACTIVITY_NOT_PUBLISHED,
+    SUPPLY_CANNOT_SHRINK.
     """
     activity = access.activity(call, plain["name"])
     merchant = Merchant.get_by_id(activity.merchant_id)

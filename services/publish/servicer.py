@@ -13,6 +13,7 @@ from services.publish import domain
 from services.publish.auditor import Auditor
 from services.publish.sweep import Sweep
 from services.publish.watch import watch
+from services.schema import replay
 from sharemesh.v1 import entry_pb2, publish_pb2, publish_pb2_grpc
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Servicer(publish_pb2_grpc.PublishServiceServicer):
     async def sweep(self) -> None:
         """One round of asking for the audits that nobody has answered yet; to be repeated while the server runs."""
         await self.submissions.round()
+
+    async def forget(self) -> None:
+        """Delete the outcomes of requests that were kept long enough; to be repeated while the server runs."""
+        while await self.db.run(replay.forget, self.clock()):
+            pass
 
     async def SubmitActivity(self, request: publish_pb2.SubmitActivityRequest, context: Any) -> entry_pb2.Activity:
         plain = to_plain(request)

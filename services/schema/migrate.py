@@ -1,19 +1,42 @@
 """Bringing a database to the present schema: numbered scripts, each applied once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from services.chassis import database
+from services.chassis import database, errors
 
+# The first script takes a second; later ones may have to copy tables.
+_WAIT_SECONDS = 300
 _SCRIPTS = str(Path(__file__).parent / "migrations")
 
 
 def up() -> list[str]:
-    """Apply the scripts that the bound database has not seen yet; returns their names. Run one at a time."""
-    return Runner(database.proxy.obj, _SCRIPTS).up()  # type: ignore[no-any-return]
+    """Apply the scripts that the bound database has not seen yet; returns their names.
+
+    On MariaDB a second process waits for the first; on SQLite its caller sees to that.
+    """
+    with _alone():
+        return Runner(database.proxy.obj, _SCRIPTS).up()  # type: ignore[no-any-return]
 
 
 def is_current() -> bool:
     """Whether every script has been applied."""
     return all(row.applied for row in Runner(database.proxy.obj, _SCRIPTS).status())
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """A lock of the database's own, which goes with the connection; DDL there commits whatever was begun."""
+    if database.dialect() == "sqlite":
+        yield
+        return
+    (got,) = database.proxy.execute_sql("SELECT GET_LOCK('sharemesh.migrate', %s)", (_WAIT_SECONDS,)).fetchone()
+    if got != 1:
+        raise errors.Unavailable("DATABASE_UNAVAILABLE", "another process is migrating the database")
+    try:
+        yield
+    finally:
+        database.proxy.execute_sql("DO RELEASE_LOCK('sharemesh.migrate')")

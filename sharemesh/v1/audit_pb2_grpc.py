@@ -73,7 +73,8 @@ class AuditServiceServicer:
 
     def AuditActivity(self, request, context):
         """Judges the pending submission of an activity and moves the activity accordingly: APPROVED (and published), IN_REVIEW
-        or REJECTED. Without a pending submission it judges the live publication again and suspends it when it now fails.
+        or REJECTED. A submission that is IN_REVIEW is judged again if the lexicon has changed since: it may pass now, but
+        only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
         The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
         is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
         (TRY_AGAIN) when the activity keeps changing.

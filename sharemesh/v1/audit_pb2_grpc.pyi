@@ -35,7 +35,8 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     AuditActivity: _grpc.UnaryUnaryMultiCallable[_audit_pb2.AuditActivityRequest, _audit_pb2.Audit]
     """Judges the pending submission of an activity and moves the activity accordingly: APPROVED (and published), IN_REVIEW
-    or REJECTED. Without a pending submission it judges the live publication again and suspends it when it now fails.
+    or REJECTED. A submission that is IN_REVIEW is judged again if the lexicon has changed since: it may pass now, but
+    only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
     The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
     is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
     (TRY_AGAIN) when the activity keeps changing.
@@ -66,7 +67,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AuditActivity: _aio.UnaryUnaryMultiCallable[_audit_pb2.AuditActivityRequest, _audit_pb2.Audit]  # type: ignore[assignment]
     """Judges the pending submission of an activity and moves the activity accordingly: APPROVED (and published), IN_REVIEW
-    or REJECTED. Without a pending submission it judges the live publication again and suspends it when it now fails.
+    or REJECTED. A submission that is IN_REVIEW is judged again if the lexicon has changed since: it may pass now, but
+    only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
     The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
     is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
     (TRY_AGAIN) when the activity keeps changing.
@@ -100,7 +102,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.Audit, _abc.Awaitable[_audit_pb2.Audit]]:
         """Judges the pending submission of an activity and moves the activity accordingly: APPROVED (and published), IN_REVIEW
-        or REJECTED. Without a pending submission it judges the live publication again and suspends it when it now fails.
+        or REJECTED. A submission that is IN_REVIEW is judged again if the lexicon has changed since: it may pass now, but
+        only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
         The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
         is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
         (TRY_AGAIN) when the activity keeps changing.

@@ -227,7 +227,8 @@ class EntryServiceServicer:
 
     def UpdateStore(self, request, context):
         """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
-        stays live; one that waits for its audit goes back to DRAFT. Can be changed: all but name, merchant and times.
+        stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
+        changed: all but name, merchant and times.
         Returns NOT_FOUND, or ABORTED for a stale etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -312,7 +313,8 @@ class EntryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteActivity(self, request, context):
-        """Deletes a draft that was never published. Returns FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other.
+        """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
+        (ACTIVITY_NOT_DRAFT) for any other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

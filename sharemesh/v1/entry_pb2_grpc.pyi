@@ -67,7 +67,8 @@ class EntryServiceStub:
     """
     UpdateStore: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UpdateStoreRequest, _entry_pb2.Store]
     """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
-    stays live; one that waits for its audit goes back to DRAFT. Can be changed: all but name, merchant and times.
+    stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
+    changed: all but name, merchant and times.
     Returns NOT_FOUND, or ABORTED for a stale etag.
     """
     BindStaff: _grpc.UnaryUnaryMultiCallable[_entry_pb2.BindStaffRequest, _entry_pb2.StaffBinding]
@@ -103,7 +104,9 @@ class EntryServiceStub:
     ABORTED for a stale etag.
     """
     DeleteActivity: _grpc.UnaryUnaryMultiCallable[_entry_pb2.DeleteActivityRequest, _empty_pb2.Empty]
-    """Deletes a draft that was never published. Returns FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other."""
+    """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
+    (ACTIVITY_NOT_DRAFT) for any other.
+    """
     PreviewActivity: _grpc.UnaryUnaryMultiCallable[_entry_pb2.PreviewActivityRequest, _promotion_pb2.Snapshot]
     """Returns an activity as a customer would see it if it were published now. Only its owner can."""
     UploadImage: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]
@@ -152,7 +155,8 @@ class EntryServiceAsyncStub(EntryServiceStub):
     """
     UpdateStore: _aio.UnaryUnaryMultiCallable[_entry_pb2.UpdateStoreRequest, _entry_pb2.Store]  # type: ignore[assignment]
     """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
-    stays live; one that waits for its audit goes back to DRAFT. Can be changed: all but name, merchant and times.
+    stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
+    changed: all but name, merchant and times.
     Returns NOT_FOUND, or ABORTED for a stale etag.
     """
     BindStaff: _aio.UnaryUnaryMultiCallable[_entry_pb2.BindStaffRequest, _entry_pb2.StaffBinding]  # type: ignore[assignment]
@@ -188,7 +192,9 @@ class EntryServiceAsyncStub(EntryServiceStub):
     ABORTED for a stale etag.
     """
     DeleteActivity: _aio.UnaryUnaryMultiCallable[_entry_pb2.DeleteActivityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a draft that was never published. Returns FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other."""
+    """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
+    (ACTIVITY_NOT_DRAFT) for any other.
+    """
     PreviewActivity: _aio.UnaryUnaryMultiCallable[_entry_pb2.PreviewActivityRequest, _promotion_pb2.Snapshot]  # type: ignore[assignment]
     """Returns an activity as a customer would see it if it were published now. Only its owner can."""
     UploadImage: _aio.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]  # type: ignore[assignment]
@@ -282,7 +288,8 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.Store, _abc.Awaitable[_entry_pb2.Store]]:
         """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
-        stays live; one that waits for its audit goes back to DRAFT. Can be changed: all but name, merchant and times.
+        stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
+        changed: all but name, merchant and times.
         Returns NOT_FOUND, or ABORTED for a stale etag.
         """
 
@@ -384,7 +391,9 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.DeleteActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a draft that was never published. Returns FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other."""
+        """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
+        (ACTIVITY_NOT_DRAFT) for any other.
+        """
 
     @_abc_1.abstractmethod
     def PreviewActivity(

@@ -503,7 +503,13 @@ def test_sigterm_drains_under_load_and_every_answer_given_was_work_done(settings
 
         one = Server("entry", settings, Keyring(b"k" * 32), tokens.verifier(settings))
         one.add(SERVICE, register, Probe(work))
-        running = asyncio.create_task(server.run([one], db, settings))
+
+        async def serve() -> None:
+            stopped = server.stop_signal()
+            async with server.running([one], db, settings):
+                await stopped.wait()
+
+        running = asyncio.create_task(serve())
 
         async def ask(channel: grpc.aio.Channel, who: int) -> None:
             for number in range(1_000_000):

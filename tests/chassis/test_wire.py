@@ -20,7 +20,8 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(max_size=20)
 KINDS = st.sampled_from([None, "HOT_DISH"])
 ITEMS = st.fixed_dictionaries({"price": INT64, "kind": KINDS})
-MONEY = st.fixed_dictionaries({"currency": st.sampled_from(["CNY", "USD", ""]), "minor": INT64})
+AMOUNTS = st.integers(-(10**12), 10**12)
+MONEY = st.fixed_dictionaries({"currency": st.sampled_from(["CNY", "USD", ""]), "minor": AMOUNTS})
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
