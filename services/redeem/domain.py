@@ -16,7 +16,7 @@ from services.ledger.views import coupon_view, coupon_views, redemption_view
 from services.redeem.tries import Tries
 from services.schema import access, replay
 from services.schema.lifecycle import Actor, Why
-from services.schema.tables import Activity, Coupon, Merchant, Redemption, Store
+from services.schema.tables import Activity, Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
 
 Plain = dict[str, Any]
 
@@ -74,7 +74,8 @@ def redeem_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, 
             tries.count(call.actor, store.uid, 1)
         raise outcome
     view = redemption_view(outcome)
-    note(activity=view["coupons"][0]["activity"], coupon=view["coupons"][0]["coupon"])
+    first = view["coupons"][0]
+    note(activity=first["activity"], share=_share_of(outcome), coupon=first["coupon"])
     return view
 
 
@@ -137,6 +138,13 @@ def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes) -> Order:
         order_id=plain.get("order_id", ""),
         terminal=plain.get("terminal", ""),
     )
+
+
+def _share_of(redemption: Redemption) -> str:
+    """The share that the first coupon was claimed through; "" for none."""
+    uses = RedeemedCoupon.select(RedeemedCoupon.share_id).where(RedeemedCoupon.redemption_id == redemption.id)
+    share = Share.get_or_none(Share.id == uses.order_by(RedeemedCoupon.id).first().share_id)
+    return "" if share is None else name("shares", share.uid)
 
 
 def _held_until(held: str, until: datetime) -> datetime:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.chassis import errors, parameters
-from services.chassis.call import Call
+from services.chassis.call import Call, entered
 from services.chassis.names import name
 from services.redeem import domain
 from services.redeem.tries import Tries
@@ -299,3 +299,16 @@ def test_a_refusal_is_not_remembered(till: Till) -> None:
         till.redeem(coupon.code, basket=[{**BASKET[0], "quantity": 1}], request_id="the-same-request")
     assert Replay.select().count() == before
     assert till.redeem(coupon.code, request_id="the-same-request")["discount"] == yuan(20)
+
+
+def test_the_event_of_a_redemption_tells_the_chain_from_activity_over_share_to_coupon(till: Till) -> None:
+    activity = till.world.publish()
+    share = till.world.share(activity, "ann")
+    coupon = till.world.claim(activity, "bob", share)
+    with entered(till.call("RedeemCoupon", {}), 10) as notes:
+        till.redeem(coupon.code)
+    assert notes == {
+        "activity": name("activities", activity.uid),
+        "share": name("shares", share.uid),
+        "coupon": name("coupons", coupon.uid),
+    }
