@@ -16,10 +16,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def open_channel(
-    target: str,
-    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
-    options: Sequence[tuple[str, int]] = (),
-) -> grpc.aio.Channel:
+def open_channel(target: str, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()) -> grpc.aio.Channel:
     """A channel to a target of registry.config, to be opened once and shared; connects on its first call."""
-    return grpc.aio.insecure_channel(target, options=(*OPTIONS, *options), interceptors=list(interceptors))
+    return grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=list(interceptors))

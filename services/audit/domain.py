@@ -10,7 +10,7 @@ from services.chassis import call as calls
 from services.chassis import database, errors, paging
 from services.chassis.call import Call
 from services.chassis.names import uid_of
-from services.schema import access, lifecycle, replay
+from services.schema import access, lifecycle, pages, replay
 from services.schema.lifecycle import Actor, Why
 from services.schema.tables import Activity, Audit, Merchant
 
@@ -117,9 +117,8 @@ def list_audits(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, A
         query = query.where(Audit.state == asked["state"])
     if asked["category"]:
         query = query.where(Audit.categories.contains(f",{asked['category']},"))
-    rows = list(query.limit(page.size + 1))
-    shown = rows[: page.size]
-    after = shown[-1].id if len(rows) > page.size else None
+    shown, is_more = pages.page(query, page.size, Audit.findings)
+    after = shown[-1].id if is_more else None
     return {"audits": audit_views(shown), "next_page_token": paging.token_of(after, call, asked)}
 
 

@@ -11,15 +11,17 @@ from services.schema.tables import Activity, Audit, Merchant
 
 # A text made of one bad word, ten thousand times, is understood after these.
 _FINDINGS_OF_A_TERM = 20
+# Beyond these each term is shown where it stands first: a message must hold them, and a ruling names every term.
+_FINDINGS = 1000
 
 
 def finding_views(findings: Sequence[Finding], words: Mapping[str, str]) -> list[dict[str, Any]]:
     """The findings in the shape of Finding, of each term the first few; `words` holds the judged texts by field."""
     seen: Counter[str] = Counter()
-    views = []
+    views: list[dict[str, Any]] = []
     for finding in findings:
         seen[finding.term] += 1
-        if seen[finding.term] <= _FINDINGS_OF_A_TERM:
+        if seen[finding.term] <= (_FINDINGS_OF_A_TERM if len(views) < _FINDINGS else 1):
             text = words[finding.field][finding.start : finding.end]
             views.append({**asdict(finding), "text": text, "action": finding.action.upper(), "steps": [*finding.steps]})
     return views

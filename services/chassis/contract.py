@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import protovalidate
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from services.chassis import parameters
 from services.chassis.call import ANONYMOUS, Principal
 from services.chassis.errors import Denied, Invalid, Unauthenticated, Violation
 from sharemesh.v1 import options_pb2
@@ -23,6 +24,8 @@ class Method:
     roles: frozenset[str]
     request: type[Message]
     is_stream: bool
+    # Whether it takes a file, which has its own limit.
+    is_upload: bool
 
     def admit(self, principal: Principal) -> None:
         """Raises Unauthenticated or Denied if the RPC does not serve this role; without a role option, nobody."""
@@ -34,6 +37,9 @@ class Method:
 
     def parse(self, raw: bytes) -> Message:
         """The request in these bytes, without fields unknown here; Invalid if they are not one or break its rules."""
+        most = parameters.current().request_bytes
+        if len(raw) > most and not self.is_upload:
+            raise Invalid("INVALID_FIELD", violations=[Violation("", f"the request is above {most // 1024} KiB")])
         try:
             request = self.request.FromString(raw)
         except DecodeError as error:
@@ -68,6 +74,7 @@ def _methods(service: ServiceDescriptor) -> Iterator[Method]:
             roles=frozenset(options_pb2.Role.Name(role).removeprefix("ROLE_") for role in roles),
             request=request,
             is_stream=method.server_streaming,
+            is_upload=any(field.type == FieldDescriptor.TYPE_BYTES for field in method.input_type.fields),
         )
 
 

@@ -10,10 +10,14 @@ class Parameters:
     # Lists.
     page_size: int = 50
     page_size_limit: int = 200
+    # Clients of gRPC take messages of at most 4 MiB unless they are told otherwise, so a page may end early.
+    page_bytes: int = 3 * 1024 * 1024
 
     # Calls. A caller on a phone gives up after some seconds; streams end within the hour and resume by their cursor.
     default_deadline_seconds: float = 10.0
     deadline_limit_seconds: float = 60.0
+    # A request without a file in it, several times the largest that keeps the rules: the loop parses and judges it.
+    request_bytes: int = 512 * 1024
     stream_deadline_seconds: float = 3600.0
     # Pool jobs that may wait for a thread; beyond it a call is better refused at once than late.
     queue_limit: int = 1000
@@ -28,12 +32,17 @@ class Parameters:
     image_bytes: int = 8 * 1024 * 1024
     image_pixels: int = 40_000_000
     image_edge: int = 2048
+    # As they are kept: a message holds one.
+    image_kept_bytes: int = 3 * 1024 * 1024
 
-    # Audit and publish.
+    # Audit and publish. A message holds some snapshots, and a second's work judges one.
+    snapshot_bytes: int = 512 * 1024
     audit_lease_seconds: int = 30
     sweep_seconds: float = 5.0
     watch_poll_seconds: float = 0.5
     watch_heartbeat_seconds: float = 15.0
+    # In one process: each stream asks the database twice a second.
+    watch_streams_per_caller: int = 50
 
     # Share. A share mints its coupons in blocks.
     share_block_size: int = 20

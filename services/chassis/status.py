@@ -1,7 +1,7 @@
 """The one table from refusals to gRPC statuses, and the details that go with each."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -35,6 +35,7 @@ _REASONS = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
 
 # A status travels in the trailers, and clients refuse trailers of more than 8 KiB, base64 included.
 _VIOLATIONS = 16
+_VIOLATIONS_BYTES = 3000
 _TEXT = 120
 
 
@@ -54,7 +55,7 @@ def status_of(error: errors.Error, locale: str) -> Status:
         LocalizedMessage(locale=locale, message=_fill(text, metadata)),
     ]
     if error.violations:
-        details.append(BadRequest(field_violations=[_field(v) for v in error.violations[:_VIOLATIONS]]))
+        details.append(BadRequest(field_violations=_fitting(error.violations[:_VIOLATIONS])))
     if isinstance(error, errors.Exhausted):
         details.append(QuotaFailure(violations=[QuotaFailure.Violation(subject=error.reason, description=texts.en)]))
     if error.retry_after is not None:
@@ -81,6 +82,16 @@ def _texts(reason: str) -> options_pb2.LocalizedText:
 
 def _fill(text: str, metadata: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda place: metadata.get(place[1], ""), text)
+
+
+def _fitting(violations: Iterable[errors.Violation]) -> Iterator[BadRequest.FieldViolation]:
+    """The first violations that there is room for: who mends these is told of the next."""
+    room = _VIOLATIONS_BYTES
+    for field in map(_field, violations):
+        room -= field.ByteSize()
+        if room < 0:
+            return
+        yield field
 
 
 def _field(violation: errors.Violation) -> BadRequest.FieldViolation:

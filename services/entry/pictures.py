@@ -56,7 +56,7 @@ class Picture:
 
 
 def picture_of(content: bytes) -> Picture:
-    """The picture to keep of an uploaded file: upright, without metadata, no larger than parameters.image_edge.
+    """The picture to keep of an uploaded file: upright, without metadata, within image_edge and image_kept_bytes.
 
     Raises Invalid: IMAGE_TOO_LARGE, and IMAGE_UNREADABLE for all but a whole, still JPEG, PNG or WebP.
     """
@@ -72,7 +72,7 @@ def picture_of(content: bytes) -> Picture:
             file_format = "JPEG" if image.format == "MPO" else str(image.format)
             if file_format != "JPEG" and getattr(image, "is_animated", False):
                 raise _unreadable("is animated")
-            return _written(_drawn(image, limits.image_edge), file_format)
+            return _written(_drawn(image, limits.image_edge), file_format, limits.image_kept_bytes)
     except Image.DecompressionBombError:
         raise _too_large(f"{limits.image_pixels // 1_000_000} megapixels") from None
     except _UNREADABLE as error:
@@ -95,12 +95,23 @@ def _drawn(image: Image.Image, edge: int) -> Image.Image:
     return drawn
 
 
-def _written(drawn: Image.Image, file_format: str) -> Picture:
-    file = io.BytesIO()
-    drawn.save(file, file_format, **_WRITTEN[file_format])
-    content = file.getvalue()
+def _written(drawn: Image.Image, file_format: str, most: int) -> Picture:
+    """The picture of these pixels, made smaller until its file has at most `most` bytes."""
+    content = _encoded(drawn, file_format)
+    while len(content) > most:
+        # A file grows with the area; a little below what that tells, so that once is nearly always enough.
+        scale = 0.95 * (most / len(content)) ** 0.5
+        width, height = (max(1, int(edge * scale)) for edge in drawn.size)
+        drawn = drawn.resize((width, height), Image.Resampling.LANCZOS)
+        content = _encoded(drawn, file_format)
     uid = hashlib.sha256(content).hexdigest()
     return Picture(uid, f"image/{file_format.lower()}", drawn.width, drawn.height, content)
+
+
+def _encoded(drawn: Image.Image, file_format: str) -> bytes:
+    file = io.BytesIO()
+    drawn.save(file, file_format, **_WRITTEN[file_format])
+    return file.getvalue()
 
 
 def _too_large(limit: str) -> errors.Invalid:

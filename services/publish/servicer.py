@@ -12,7 +12,7 @@ from services.chassis.wire import to_message, to_plain
 from services.publish import domain
 from services.publish.auditor import Auditor
 from services.publish.sweep import Sweep
-from services.publish.watch import watch
+from services.publish.watch import Watchers, watch
 from services.schema import replay
 from sharemesh.v1 import entry_pb2, publish_pb2, publish_pb2_grpc
 
@@ -29,6 +29,7 @@ class Servicer(publish_pb2_grpc.PublishServiceServicer):
         self.db = db
         self.clock = clock
         self.submissions = Sweep(db, clock, Auditor(audit).ask)
+        self.watchers = Watchers()
 
     async def sweep(self) -> None:
         """One round of asking for the audits that nobody has answered yet; to be repeated while the server runs."""
@@ -68,6 +69,8 @@ class Servicer(publish_pb2_grpc.PublishServiceServicer):
     async def WatchActivity(
         self, request: publish_pb2.WatchActivityRequest, context: Any
     ) -> AsyncIterator[publish_pb2.WatchActivityResponse]:
-        async with aclosing(watch(call.current(), to_plain(request), self.db, self.clock)) as events:
-            async for event in events:
-                yield to_message(publish_pb2.WatchActivityResponse, event)
+        caller = call.current()
+        with self.watchers.one(caller.actor):
+            async with aclosing(watch(caller, to_plain(request), self.db, self.clock)) as events:
+                async for event in events:
+                    yield to_message(publish_pb2.WatchActivityResponse, event)

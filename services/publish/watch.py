@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from services.chassis import paging, parameters
 from services.chassis.call import Call
 from services.chassis.database import Database
+from services.chassis.errors import Exhausted
 from services.publish.domain import transitions_after
 from services.schema import access
 from services.schema.activity_view import activity_view
@@ -29,6 +32,27 @@ class Watched:
     def cursor(self, sequence: int) -> str:
         """What a new stream goes on from, behind the transition of that number."""
         return paging.token_of(sequence, self.call, {"activity": self.uid})
+
+
+class Watchers:
+    """The streams that are open in this process, counted by who watches."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, actor: str) -> Iterator[None]:
+        """Room for one more stream of the caller's; Exhausted(RATE_LIMITED) beyond watch_streams_per_caller."""
+        limits = parameters.current()
+        if self._open[actor] >= limits.watch_streams_per_caller:
+            raise Exhausted("RATE_LIMITED", retry_after=limits.watch_heartbeat_seconds)
+        self._open[actor] += 1
+        try:
+            yield
+        finally:
+            self._open[actor] -= 1
+            if not self._open[actor]:
+                del self._open[actor]
 
 
 async def watch(

@@ -10,6 +10,7 @@ from services.chassis.errors import Violation
 from services.chassis.names import name, uid_of
 from services.ledger import counter, coupons, holds, redemptions
 from services.ledger.basket import Line
+from services.ledger.checks import MOST_MINOR
 from services.ledger.codes import CouponCodes
 from services.ledger.counter import Order, Verdict
 from services.ledger.views import coupon_view, coupon_views, redemption_view
@@ -127,6 +128,8 @@ def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes) -> Order:
             raise errors.Invalid("CURRENCY_MISMATCH", violations=[violation], currency=currency)
         if line["unit_price"]["minor"] < 0:
             raise errors.invalid_field(f"basket[{place}].unit_price", "must not be negative")
+    if sum(line["quantity"] * line["unit_price"]["minor"] for line in plain["basket"]) > MOST_MINOR:
+        raise errors.invalid_field("basket", f"must not come to more than {MOST_MINOR // 100}.00")
     return Order(
         call=call,
         tenant=merchant.uid,

@@ -21,9 +21,7 @@ def list_offers(call: Call, plain: Plain, now: datetime) -> Plain:
     """The offers of a page, newest first, as the caller finds them."""
     query = {key: plain[key] for key in _FILTERS}
     page = page_of(plain["page_token"], plain["page_size"], call, query)
-    found = catalogue.live(page, query, now)
-    shown = found[: page.size]
-    more = shown[-1].id if len(found) > page.size else None
+    shown, more = catalogue.live(page, query, now)
     return {"offers": _offers(call, shown, now), "next_page_token": token_of(more, call, query)}
 
 

@@ -86,7 +86,7 @@ def bound_stores(call: Call, right: str = "") -> list[int]:
     return [row.store_id for row in rows if not right or right in row.rights]
 
 
-def live_publication(activity_uid: str, field: str = "activity") -> Publication:
+def live_publication(activity_uid: str) -> Publication:
     """The LIVE publication of an activity, which anybody may see; else NotFound."""
     row: Publication | None = (
         Publication.select()

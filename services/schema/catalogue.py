@@ -6,11 +6,12 @@ from typing import Any
 
 from services.chassis.names import uid_of
 from services.chassis.paging import Page
+from services.schema import pages
 from services.schema.tables import Merchant, Publication, PublicationStore, Store
 
 
-def live(page: Page, plain: dict[str, Any], now: datetime) -> list[Publication]:
-    """The LIVE publications whose claim period is not over, newest first, and one more than the page holds if any.
+def live(page: Page, plain: dict[str, Any], now: datetime) -> tuple[list[Publication], int | None]:
+    """A page of the LIVE publications whose claim period is not over, newest first, and what the next one is after.
 
     `plain` may filter: merchant and store (names), city and category (exact). A publication is found by its stores
     when one of them satisfies all that is asked of a store. `page.after` is a publication's id.
@@ -24,7 +25,8 @@ def live(page: Page, plain: dict[str, Any], now: datetime) -> list[Publication]:
     asked = list(_of_a_store(plain))
     if asked:
         query = query.where(Publication.id.in_(PublicationStore.select(PublicationStore.publication_id).where(*asked)))
-    return list(query.order_by(Publication.id.desc()).limit(page.size + 1))
+    shown, is_more = pages.page(query.order_by(Publication.id.desc()), page.size, Publication.snapshot)
+    return shown, shown[-1].id if is_more else None
 
 
 def _of_a_store(plain: dict[str, Any]) -> Iterable[Any]:

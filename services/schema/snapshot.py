@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from services.chassis import errors, parameters
 from services.chassis.names import name, uid_of
-from services.schema.tables import Activity, Merchant, StaffBinding, Store
+from services.schema.tables import Activity, Merchant, StaffBinding, Store, canonical
 
 # The parts of StoreProfile that stand in Store.profile with the same names.
 _PROFILE = ("display_name", "description", "address", "phone", "hot_items", "images")
@@ -14,10 +15,10 @@ def snapshot_of(activity: Activity) -> dict[str, Any]:
 
     Stores stand in the order of terms.scope.stores, staff in the order they were bound. Read it inside the transaction
     that holds the activity's lock to freeze it: whoever changes a shown word takes that lock too, so the snapshot and
-    the state agree.
+    the state agree. Raises Invalid(INVALID_FIELD) for one larger than parameters.snapshot_bytes.
     """
     content = activity.content
-    return {
+    snapshot = {
         "merchant_title": Merchant.get_by_id(activity.merchant_id).display_name,
         "title": content["title"],
         "description": content["description"],
@@ -27,6 +28,11 @@ def snapshot_of(activity: Activity) -> dict[str, Any]:
         "stores": _profiles(activity.merchant_id, content["terms"]["scope"]["stores"]),
         "template": name("templates", activity.template),
     }
+    most = parameters.current().snapshot_bytes
+    if len(canonical(snapshot).encode()) > most:
+        told = f"its stores show more than {most // 1024} KiB of text: name fewer, or shorten what they say"
+        raise errors.invalid_field("terms.scope.stores", told)
+    return snapshot
 
 
 def store_profile(store: Store) -> dict[str, Any]:

@@ -25,8 +25,7 @@ def list_shareable(call: Call, plain: Plain, now: datetime) -> Plain:
     """What can be shared now, newest first; reads the database each time, so it is never stale."""
     query = {key: plain[key] for key in ("store", "city", "category")}
     page = page_of(plain["page_token"], plain["page_size"], call, query)
-    found = catalogue.live(page, query, now)
-    shown = found[: page.size]
+    shown, more = catalogue.live(page, query, now)
     activities = catalogue.uids(Activity, (row.activity_id for row in shown))
     merchants = catalogue.uids(Merchant, (row.merchant_id for row in shown))
     shareables = [
@@ -38,7 +37,6 @@ def list_shareable(call: Call, plain: Plain, now: datetime) -> Plain:
         }
         for row in shown
     ]
-    more = shown[-1].id if len(found) > page.size else None
     return {"shareables": shareables, "next_page_token": token_of(more, call, query)}
 
 

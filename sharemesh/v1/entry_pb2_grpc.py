@@ -34,12 +34,13 @@ class EntryServiceStub:
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def __init__(self, channel):
@@ -166,12 +167,13 @@ class EntryServiceServicer:
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def CreateMerchant(self, request, context):
@@ -329,8 +331,8 @@ class EntryServiceServicer:
 
     def UploadImage(self, request, context):
         """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
-        its longer edge at most 2048 pixels. The same picture has the same name. Returns INVALID_ARGUMENT: IMAGE_TOO_LARGE,
-        IMAGE_UNREADABLE.
+        its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
+        INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -471,12 +473,13 @@ class EntryService:
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @staticmethod

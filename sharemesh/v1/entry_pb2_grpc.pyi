@@ -35,12 +35,13 @@ class EntryServiceStub:
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @_typing.overload
@@ -111,8 +112,8 @@ class EntryServiceStub:
     """Returns an activity as a customer would see it if it were published now. Only its owner can."""
     UploadImage: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]
     """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
-    its longer edge at most 2048 pixels. The same picture has the same name. Returns INVALID_ARGUMENT: IMAGE_TOO_LARGE,
-    IMAGE_UNREADABLE.
+    its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
+    INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
     """
     GetImage: _grpc.UnaryUnaryMultiCallable[_entry_pb2.GetImageRequest, _httpbody_pb2.HttpBody]
     """Returns a picture. Anybody can see one that a live publication shows; its owner and operators see any.
@@ -126,12 +127,13 @@ class EntryServiceAsyncStub(EntryServiceStub):
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -199,8 +201,8 @@ class EntryServiceAsyncStub(EntryServiceStub):
     """Returns an activity as a customer would see it if it were published now. Only its owner can."""
     UploadImage: _aio.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]  # type: ignore[assignment]
     """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
-    its longer edge at most 2048 pixels. The same picture has the same name. Returns INVALID_ARGUMENT: IMAGE_TOO_LARGE,
-    IMAGE_UNREADABLE.
+    its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
+    INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
     """
     GetImage: _aio.UnaryUnaryMultiCallable[_entry_pb2.GetImageRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Returns a picture. Anybody can see one that a live publication shows; its owner and operators see any.
@@ -213,12 +215,13 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
     breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now, with
-    another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless it
-    says otherwise; a page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an
-    update an empty mask means every field that is set in the request, `*` every field that can be changed, and a
-    repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT
-    (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
+    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
+    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
+    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
+    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
+    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
+    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
+    etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @_abc_1.abstractmethod
@@ -410,8 +413,8 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.Image, _abc.Awaitable[_entry_pb2.Image]]:
         """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
-        its longer edge at most 2048 pixels. The same picture has the same name. Returns INVALID_ARGUMENT: IMAGE_TOO_LARGE,
-        IMAGE_UNREADABLE.
+        its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
+        INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
         """
 
     @_abc_1.abstractmethod

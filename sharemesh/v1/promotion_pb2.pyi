@@ -218,7 +218,7 @@ class Gift(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     item: _builtins.str
-    """The merchant's code of the gift item."""
+    """The merchant's code of the gift item. A code may be a word, and customers see it."""
     title: _builtins.str
     """What a customer reads: the gift's name."""
     @_builtins.property

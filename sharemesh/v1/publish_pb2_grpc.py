@@ -117,8 +117,9 @@ class PublishServiceServicer:
     def WatchActivity(self, request, context):
         """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
         gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
-        NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one, and
-        UNAVAILABLE when the server drains: resume elsewhere.
+        NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one,
+        RESOURCE_EXHAUSTED (RATE_LIMITED) when the caller has too many open, and UNAVAILABLE when the server drains: resume
+        elsewhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

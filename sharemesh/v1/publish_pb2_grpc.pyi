@@ -58,8 +58,9 @@ class PublishServiceStub:
     WatchActivity: _grpc.UnaryStreamMultiCallable[_publish_pb2.WatchActivityRequest, _publish_pb2.WatchActivityResponse]
     """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
     gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
-    NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one, and
-    UNAVAILABLE when the server drains: resume elsewhere.
+    NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one,
+    RESOURCE_EXHAUSTED (RATE_LIMITED) when the caller has too many open, and UNAVAILABLE when the server drains: resume
+    elsewhere.
     """
 
 @_typing.type_check_only
@@ -91,8 +92,9 @@ class PublishServiceAsyncStub(PublishServiceStub):
     WatchActivity: _aio.UnaryStreamMultiCallable[_publish_pb2.WatchActivityRequest, _publish_pb2.WatchActivityResponse]  # type: ignore[assignment]
     """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
     gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
-    NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one, and
-    UNAVAILABLE when the server drains: resume elsewhere.
+    NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one,
+    RESOURCE_EXHAUSTED (RATE_LIMITED) when the caller has too many open, and UNAVAILABLE when the server drains: resume
+    elsewhere.
     """
 
 class PublishServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,8 +159,9 @@ class PublishServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_publish_pb2.WatchActivityResponse], _abc.AsyncIterator[_publish_pb2.WatchActivityResponse]]:
         """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
         gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
-        NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one, and
-        UNAVAILABLE when the server drains: resume elsewhere.
+        NOT_FOUND for a foreign or deleted activity, INVALID_ARGUMENT (INVALID_PAGE_TOKEN) for a cursor of another one,
+        RESOURCE_EXHAUSTED (RATE_LIMITED) when the caller has too many open, and UNAVAILABLE when the server drains: resume
+        elsewhere.
         """
 
 def add_PublishServiceServicer_to_server(servicer: PublishServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

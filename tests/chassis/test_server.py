@@ -142,6 +142,17 @@ def test_broken_rules_are_told_with_the_paths_of_their_fields(settings: Settings
     server.on_uvloop(main())
 
 
+def test_a_request_that_would_hold_up_the_loop_is_refused_unread(settings: Settings) -> None:
+    async def main() -> None:
+        async with serving(settings) as house:
+            most = parameters.current().request_bytes
+            code, reason, details = await refused(send(house.channel, "Say", say("x" * most)))
+            assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+            assert details[BadRequest].field_violations[0].description == "the request is above 512 KiB"
+
+    server.on_uvloop(main())
+
+
 def test_the_trailers_stay_small_whatever_was_wrong(settings: Settings) -> None:
     async def main() -> None:
         async with serving(settings) as house:

@@ -58,6 +58,19 @@ def test_a_still_picture_is_kept_in_its_format_under_the_hash_of_its_bytes(file_
 
 
 @pytest.mark.parametrize("file_format", STILL)
+def test_a_picture_that_compresses_badly_is_kept_smaller_so_that_a_message_holds_it(file_format: str) -> None:
+    before = parameters.swap(replace(parameters.current(), image_kept_bytes=20_000))
+    try:
+        picture = picture_of(saved(noise(400, 200), file_format))
+    finally:
+        parameters.swap(before)
+    assert 5_000 < len(picture.content) <= 20_000
+    assert 1.9 < picture.width / picture.height < 2.1
+    with Image.open(io.BytesIO(picture.content)) as kept:
+        assert (kept.size, kept.format) == ((picture.width, picture.height), file_format)
+
+
+@pytest.mark.parametrize("file_format", STILL)
 def test_position_maker_and_comments_are_gone_and_the_picture_stands_upright(file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # Lies on its side.

@@ -9,8 +9,10 @@ import grpc.aio
 import pytest
 
 from registry.config import Addresses
+from services.chassis import parameters
 from services.chassis.database import Database
 from services.chassis.tokens import DevIssuer
+from services.journey.people import refusal_of
 from sharemesh.v1 import audit_pb2, entry_pb2, options_pb2, publish_pb2
 from sharemesh.v1.publish_pb2_grpc import PublishServiceStub
 from tests import mesh
@@ -73,6 +75,35 @@ def test_a_rejection_goes_through_appeal_and_review_over_the_wire(house: Mesh) -
         )
     )
     assert scene.states(name) == ("APPROVED", "LIVE")
+
+
+def test_nobody_keeps_ever_more_streams_open_and_one_that_ends_makes_room(house: Mesh) -> None:
+    name = Scene(house.db).draft("春季新茶")
+    owner, operator = house.person("merchant", "owner"), house.person("operator", "op")
+    request = publish_pb2.WatchActivityRequest(name=name)
+    before = parameters.swap(replace(parameters.current(), watch_streams_per_caller=2))
+    try:
+        streams = [owner.publish.WatchActivity(request) for _ in range(2)]
+        assert all(next(stream).activity.name == name for stream in streams)
+        with pytest.raises(grpc.RpcError) as refused:
+            next(owner.publish.WatchActivity(request))
+        assert refusal_of(refused.value)[:2] == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+        streams.append(operator.publish.WatchActivity(request))
+        assert next(streams[-1]).activity.name == name
+        streams.pop(0).cancel()
+
+        def is_let_in() -> bool:
+            streams.append(owner.publish.WatchActivity(request))
+            try:
+                return bool(next(streams[-1]).activity.name)
+            except grpc.RpcError:
+                return False
+
+        mesh.poll(is_let_in)
+    finally:
+        parameters.swap(before)
+        for stream in streams:
+            stream.cancel()
 
 
 def test_a_stream_ends_with_unavailable_when_the_server_drains(db: Database, database_url: str, tmp_path: Path) -> None:

@@ -228,6 +228,16 @@ def test_a_basket_in_another_currency_is_refused_by_its_field(till: Till) -> Non
     assert refused.value.violations[0].field == "basket[1].unit_price.currency_code"
 
 
+def test_an_order_that_nobody_places_is_refused_before_it_overflows_the_books(till: Till) -> None:
+    coupon = till.world.claim(till.world.publish(), "ann")
+    dear = {"item": "tea", "quantity": 10_000, "unit_price": {"currency": "CNY", "minor": 10**7}}
+    for basket in ([*BASKET, dear], [dear, dear]):
+        with pytest.raises(errors.Invalid) as refused:
+            till.redeem(coupon.code, basket=basket)
+        assert refused.value.violations[0].field == "basket"
+    assert till.redeem(coupon.code, basket=[dear])["order_amount"] == {"currency": "CNY", "minor": 10**11}
+
+
 def test_ten_codes_are_redeemed_together_or_not_at_all(till: Till) -> None:
     activity = till.world.publish()
     coupons = [till.world.claim(activity, f"customer-{number}") for number in range(10)]

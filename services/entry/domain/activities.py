@@ -74,7 +74,8 @@ def list_activities(call: Call, plain: Plain) -> dict[str, Any]:
         rows = rows.where(Activity.merchant_id << access.merchant_ids(call))
     if query["state"]:
         rows = rows.where(Activity.state == query["state"])
-    found, token = listed(rows, call, plain, query, is_oldest_first=_ORDERS[query["order_by"]])
+    is_oldest_first = _ORDERS[query["order_by"]]
+    found, token = listed(rows, call, plain, query, is_oldest_first=is_oldest_first, weighed=Activity.content)
     return {"activities": activity_views(found), "next_page_token": token}
 
 

@@ -55,7 +55,7 @@ def list_stores(call: Call, plain: Plain) -> dict[str, Any]:
         rows = rows.where(Store.city == plain["city"])
     if plain["category"]:
         rows = rows.where(Store.category == plain["category"])
-    found, token = listed(rows, call, plain, query)
+    found, token = listed(rows, call, plain, query, weighed=Store.profile)
     return {"stores": _views(found), "next_page_token": token}
 
 

@@ -65,7 +65,7 @@ def get_template(call: Call, plain: Plain) -> dict[str, Any]:
 
 def list_templates(call: Call, plain: Plain) -> dict[str, Any]:
     """The templates, the oldest first, in the shape of ListTemplatesResponse."""
-    found, token = listed(Template.select(), call, plain, {}, is_oldest_first=True)
+    found, token = listed(Template.select(), call, plain, {}, is_oldest_first=True, weighed=Template.content)
     return {"templates": [_view(template) for template in found], "next_page_token": token}
 
 
