@@ -8,7 +8,7 @@ from peewee import IntegrityError
 from services.audit import lexicon
 from services.audit.lexicon import Lexicon
 from services.chassis import database, errors
-from services.schema.tables import LexiconHead, LexiconRelease, canonical, locked
+from services.schema.tables import LexiconHead, LexiconRelease, canonical, shared
 
 _HEAD = 1
 
@@ -43,8 +43,8 @@ def head() -> str | None:
 
 
 def locked_head() -> str:
-    """The release that decides until this transaction ends."""
-    row = locked(LexiconHead.select().where(LexiconHead.id == _HEAD)).first()
+    """The release that decides until this transaction ends; decisions do not wait for each other."""
+    row = shared(LexiconHead.select().where(LexiconHead.id == _HEAD)).first()
     if row is None:
         raise errors.Conflict("TRY_AGAIN")
     return str(row.release)

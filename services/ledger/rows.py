@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import Expression, IntegrityError
+from peewee import Expression, IntegrityError, ModelSelect
 
 from services.chassis import database, errors
 from services.schema.lifecycle import Why
@@ -90,10 +90,15 @@ def lock_coupons(ids: Collection[int]) -> dict[int, Coupon]:
 
 def lock_available(activity_id: int, share_id: int, count: int) -> list[Coupon]:
     """Up to `count` coupons of a share's pool that nobody has yet, the oldest first, locked."""
+    return list(available(activity_id, share_id, count))
+
+
+def available(activity_id: int, share_id: int, count: int) -> "ModelSelect[Coupon]":
+    """The query of lock_available(): it must be answered from the index of the pools, at any size of the table."""
     pool = Coupon.select().where(
         Coupon.activity_id == activity_id, Coupon.share_id == share_id, Coupon.state == "AVAILABLE"
     )
-    return list(locked(pool.order_by(Coupon.id).limit(count)))
+    return locked(pool.order_by(Coupon.id).limit(count))
 
 
 def move_coupon(coupon: Coupon, to: str, why: Why, **changes: Any) -> None:

@@ -22,13 +22,14 @@ def claim_window(terms: Terms) -> tuple[datetime, datetime]:
 def validity(terms: Terms, claimed_at: datetime) -> tuple[datetime, datetime]:
     """The UTC instants from which and before which a coupon claimed at that instant is used.
 
-    Days after the claim run from the claim to the end of the n-th following day of the activity's zone, so that 0 is
-    the day of the claim. Raises ValueError if the terms state no validity.
+    Days after the claim run from the beginning of the claim's day to the end of the n-th following day, in the
+    activity's zone, so that 0 is the day of the claim; a till whose clock is a little behind takes it at once. Raises
+    ValueError if the terms state no validity.
     """
     match terms.validity:
         case int(days):
-            last = _local(claimed_at, terms.zone).date() + timedelta(days=days)
-            return claimed_at.astimezone(UTC), _day_start(last + timedelta(days=1), terms.zone)
+            day = _local(claimed_at, terms.zone).date()
+            return _day_start(day, terms.zone), _day_start(day + timedelta(days=days + 1), terms.zone)
         case Period() as period:
             return _instants(period, terms.zone)
         case _:

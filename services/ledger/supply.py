@@ -19,7 +19,8 @@ def follow(publication: Publication) -> None:
     """Bring the supply in line with a publication that was just approved or moved, in the same transaction.
 
     A new publication brings the stock, day stock and budget that its merchant changed in it; what was not changed keeps
-    the amount it was raised to meanwhile. Nothing falls below what was taken already.
+    the amount it was raised to meanwhile. Nothing falls below what was taken already. A budget that a later revision
+    brings counts earlier coupons at what they reserved: nothing, if their benefit had no worst case.
     """
     row: Supply | None = locked(Supply.select().where(Supply.activity_id == publication.activity_id)).first()
     amounts = _amounts(publication)

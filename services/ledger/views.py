@@ -6,6 +6,7 @@ from typing import Any
 
 from services.chassis.names import name
 from services.ledger.promises import promise
+from services.schema.catalogue import uids
 from services.schema.tables import Activity, Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
 
 Plain = dict[str, Any]
@@ -104,5 +105,4 @@ def _money(redemption: Redemption, minor: int) -> Plain:
 
 
 def _names(collection: str, table: Any, ids: set[int | None]) -> dict[int | None, str]:
-    query = table.select(table.id, table.uid).where(table.id.in_([key for key in ids if key]))
-    return {row.id: name(collection, row.uid) for row in query}
+    return {key: name(collection, uid) for key, uid in uids(table, ids - {0}).items()}

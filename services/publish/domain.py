@@ -7,7 +7,7 @@ from services.chassis import call as calls
 from services.chassis import database, errors, paging
 from services.chassis.call import Call
 from services.chassis.names import uid_of
-from services.ledger import checks, schedule, supply
+from services.ledger import checks, customers, schedule, supply
 from services.ledger.terms import Terms
 from services.publish.pending import Pending, lease_from
 from services.publish.views import publication_view, supply_view, transition_view
@@ -15,7 +15,7 @@ from services.schema import access, lifecycle, replay
 from services.schema.activity_view import activity_view
 from services.schema.lifecycle import Actor, Why
 from services.schema.snapshot import snapshot_of
-from services.schema.tables import Activity, Merchant, Publication, Transition
+from services.schema.tables import Activity, Coupon, Merchant, Publication, Transition
 
 
 def submit_activity(call: Call, plain: dict[str, Any], now: datetime) -> Pending | None:
@@ -133,13 +133,23 @@ def transitions_after(activity_id: int, sequence: int, limit: int) -> list[dict[
 
 
 def get_publication(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A Publication: any to its merchant and the platform, a LIVE one to everybody; else NotFound."""
+    """A Publication: any to its merchant and the platform, a LIVE one to everybody, and one that is no longer LIVE to
+    holders of its coupons, unless its words were suspended; else NotFound."""
     uid = uid_of("publications", plain["name"])
     publication = Publication.get_or_none(Publication.uid == uid)
     is_mine = publication is not None and (access.sees_all(call) or access.owns(call, publication.merchant_id))
-    if publication is None or not (is_mine or publication.state == "LIVE"):
+    if publication is None or not (is_mine or publication.state == "LIVE" or _holds_coupon(call, publication)):
         raise access.not_found("publications", uid)
     return publication_view(publication, with_audit=is_mine)
+
+
+def _holds_coupon(call: Call, publication: Publication) -> bool:
+    """Whether the caller has a coupon that is honoured by this publication, and may read where and when."""
+    if call.principal.role != "CUSTOMER" or publication.state == "SUSPENDED":
+        return False
+    customer = customers.find(publication.merchant_id, call.principal.subject)
+    held = Coupon.select().where(Coupon.customer == customer, Coupon.publication_id == publication.id)
+    return customer is not None and held.exists()
 
 
 def _tenant(activity: Activity) -> str:

@@ -203,9 +203,8 @@ def _remember(activity: Activity, subject: str, revision: int, before: str, afte
 def _index(publication: Publication) -> None:
     """Make a new publication findable by its stores and its pictures."""
     stores = publication.snapshot.get("stores", [])
-    ids = {
-        row.uid: row.id for row in Store.select(Store.id, Store.uid).where(Store.merchant_id == publication.merchant_id)
-    }
+    uids = [store["name"].removeprefix("stores/") for store in stores]
+    ids = {row.uid: row.id for row in Store.select(Store.id, Store.uid).where(Store.uid.in_(uids))}
     rows = [
         {
             "publication_id": publication.id,

@@ -10,6 +10,7 @@ from services.chassis import database, errors
 
 # The first script takes a second; later ones may have to copy tables.
 _WAIT_SECONDS = 300
+_COLLATION = "utf8mb4_bin"
 _SCRIPTS = str(Path(__file__).parent / "migrations")
 
 
@@ -19,12 +20,21 @@ def up() -> list[str]:
     On MariaDB a second process waits for the first; on SQLite its caller sees to that.
     """
     with _alone():
+        _make_binary()
         return Runner(database.proxy.obj, _SCRIPTS).up()  # type: ignore[no-any-return]
 
 
 def is_current() -> bool:
     """Whether every script has been applied."""
     return all(row.applied for row in Runner(database.proxy.obj, _SCRIPTS).status())
+
+
+def _make_binary() -> None:
+    """Let MariaDB's new tables tell "Lin" from "lin" and "lín", two people, whatever its operator's default is."""
+    if database.dialect() == "mysql":
+        (collation,) = database.proxy.execute_sql("SELECT @@collation_database").fetchone()
+        if collation != _COLLATION:
+            database.proxy.execute_sql(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {_COLLATION}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from peewee import (
     BooleanField,
     CharField,
     CompositeKey,
+    Field,
     IntegerField,
     Model,
     ModelSelect,
@@ -54,6 +55,17 @@ def canonical(value: Any) -> str:
 def locked(query: "ModelSelect[T]") -> "ModelSelect[T]":
     """The query with its rows locked until the transaction ends. SQLite locks the whole file at BEGIN already."""
     return query if database.dialect() == "sqlite" else query.for_update()
+
+
+def shared(query: "ModelSelect[T]") -> "ModelSelect[T]":
+    """The query with its rows kept as they are until the transaction ends; others may keep them too."""
+    # FOR SHARE is not MariaDB's, this is everybody's.
+    return query if database.dialect() == "sqlite" else query.for_update("LOCK IN SHARE MODE")  # type: ignore[arg-type]
+
+
+def without(table: type[Model], *large: Field) -> list[Field]:
+    """The columns of a table but for large ones that the reader does not need."""
+    return [column for column in table._meta.sorted_fields if column not in large]
 
 
 class Row(Model):
@@ -377,9 +389,10 @@ class Coupon(Row):
 
     class Meta:
         indexes = (
+            # The pool that a claim takes from, in its order. No other index may begin with share_id: the optimizer
+            # would weigh the two, and now and then scan the table, locking other activities' coupons on its way.
             (("activity_id", "share_id", "state", "id"), False),
-            (("share_id", "state"), False),
-            (("customer", "id"), False),
+            (("customer", "claim_time", "id"), False),
         )
 
 

@@ -22,11 +22,11 @@ def share_views(shares: Sequence[Share], codes: ShareCodes, now: datetime) -> li
     parents = uids(Share, {share.parent_id for share in shares})
     merchant_ids = {share.merchant_id for share in shares}
     merchants = {row.id: row for row in Merchant.select().where(Merchant.id.in_(merchant_ids))}
-    visits, coupons, uses, rewards = _visits(ids), _coupons(ids), _uses(ids), _rewards(ids, now)
+    visits, uses, rewards = _visits(ids), _uses(ids), _rewards(ids, now)
+    waiting, claimed, voided = _coupons(shares)
     views = []
     for share in shares:
         merchant = merchants[share.merchant_id]
-        available, claims = coupons.get(share.id, (0, 0))
         held, granted = rewards.get(share.id, (0, 0))
         views.append(
             {
@@ -38,9 +38,9 @@ def share_views(shares: Sequence[Share], codes: ShareCodes, now: datetime) -> li
                 "parent": name("shares", parents[share.parent_id]) if share.parent_id else "",
                 "sharer_role": share.sharer_role,
                 "state": share.state,
-                "available": available,
+                "available": waiting.get(share.id, (0,))[0],
                 "visits": visits.get(share.id, (0,))[0],
-                "claims": claims,
+                "claims": claimed.get(share.id, (0,))[0] + voided.get(share.id, (0,))[0],
                 "redemptions": uses.get(share.id, (0,))[0],
                 "rewards_held": {"currency": merchant.currency, "minor": held},
                 "rewards_granted": {"currency": merchant.currency, "minor": granted},
@@ -65,11 +65,21 @@ def _visits(ids: list[int]) -> Counts:
     return _counts(Visit.select(Visit.share_id, fn.COUNT(Visit.visitor)).where(Visit.share_id.in_(ids)), Visit.share_id)
 
 
-def _coupons(ids: list[int]) -> Counts:
-    """Coupons that wait, and coupons that somebody claimed, whatever became of them since."""
-    waiting = Case(None, [(Coupon.state == "AVAILABLE", 1)], 0)
-    query = Coupon.select(Coupon.share_id, fn.SUM(waiting), fn.COUNT(Coupon.customer)).where(Coupon.share_id.in_(ids))
-    return _counts(query, Coupon.share_id)
+def _coupons(shares: Sequence[Share]) -> tuple[Counts, Counts, Counts]:
+    """Coupons that wait, that are somebody's or used, and that were somebody's and are void.
+
+    All but the few void ones are counted in the index of the pools, without a look at the coupons.
+    """
+    pools = (
+        Coupon.activity_id.in_({share.activity_id for share in shares}),
+        Coupon.share_id.in_([share.id for share in shares]),
+    )
+    query = Coupon.select(Coupon.share_id, fn.COUNT(Coupon.id)).where(*pools)
+    return (
+        _counts(query.where(Coupon.state == "AVAILABLE"), Coupon.share_id),
+        _counts(query.where(Coupon.state.in_(["CLAIMED", "REDEEMED"])), Coupon.share_id),
+        _counts(query.where(Coupon.state == "VOID", Coupon.customer.is_null(False)), Coupon.share_id),
+    )
 
 
 def _uses(ids: list[int]) -> Counts:

@@ -108,7 +108,8 @@ class PublishServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPublication(self, request, context):
-        """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any. Returns NOT_FOUND.
+        """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any; customers who hold a
+        coupon of it see it as long as it is not SUSPENDED. Returns NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

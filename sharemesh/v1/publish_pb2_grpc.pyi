@@ -54,7 +54,9 @@ class PublishServiceStub:
     Returns NOT_FOUND.
     """
     GetPublication: _grpc.UnaryUnaryMultiCallable[_publish_pb2.GetPublicationRequest, _publish_pb2.Publication]
-    """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any. Returns NOT_FOUND."""
+    """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any; customers who hold a
+    coupon of it see it as long as it is not SUSPENDED. Returns NOT_FOUND.
+    """
     WatchActivity: _grpc.UnaryStreamMultiCallable[_publish_pb2.WatchActivityRequest, _publish_pb2.WatchActivityResponse]
     """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
     gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
@@ -88,7 +90,9 @@ class PublishServiceAsyncStub(PublishServiceStub):
     Returns NOT_FOUND.
     """
     GetPublication: _aio.UnaryUnaryMultiCallable[_publish_pb2.GetPublicationRequest, _publish_pb2.Publication]  # type: ignore[assignment]
-    """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any. Returns NOT_FOUND."""
+    """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any; customers who hold a
+    coupon of it see it as long as it is not SUSPENDED. Returns NOT_FOUND.
+    """
     WatchActivity: _aio.UnaryStreamMultiCallable[_publish_pb2.WatchActivityRequest, _publish_pb2.WatchActivityResponse]  # type: ignore[assignment]
     """Streams an activity: first the activity as it is, then each transition as it is committed, in order and without a
     gap, and a heartbeat when nothing happened for a while. With a resume cursor the stream goes on after it. Ends with
@@ -149,7 +153,9 @@ class PublishServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _publish_pb2.GetPublicationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_publish_pb2.Publication, _abc.Awaitable[_publish_pb2.Publication]]:
-        """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any. Returns NOT_FOUND."""
+        """Returns a publication. Anybody can see one that is LIVE; its merchant and operators see any; customers who hold a
+        coupon of it see it as long as it is not SUSPENDED. Returns NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def WatchActivity(

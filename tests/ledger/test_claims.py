@@ -36,7 +36,7 @@ def test_a_claim_takes_stock_day_stock_the_customers_limit_and_the_worst_case_of
     assert CustomerCounter.get(CustomerCounter.activity_id == activity.id).claims == 1
     assert (coupon.state, coupon.customer, coupon.claim_time) == ("CLAIMED", world.customer("ann"), NOW)
     assert (coupon.publication_id, coupon.reserved, coupon.share_id) == (supply.publication_id, 2_000, 0)
-    assert coupon.start_time == NOW
+    assert coupon.start_time == datetime(2026, 3, 9, 16, tzinfo=UTC)
     assert coupon.expire_time == datetime(2026, 3, 17, 16, tzinfo=UTC)
     assert fresh(coupon).__data__ == coupon.__data__
 

@@ -60,9 +60,9 @@ def test_an_activity_is_scheduled_then_running_then_ended() -> None:
 
 
 @pytest.mark.parametrize(("days", "end"), [(0, "2026-03-05"), (1, "2026-03-06"), (7, "2026-03-12")])
-def test_days_after_the_claim_end_with_a_day_of_the_activitys_zone(days: int, end: str) -> None:
+def test_days_after_the_claim_are_whole_days_of_the_activitys_zone(days: int, end: str) -> None:
     claimed_at = at("2026-03-04T23:59:59")
-    assert schedule.validity(terms(validity={"days_after_claim": days}), claimed_at) == (claimed_at, at(end))
+    assert schedule.validity(terms(validity={"days_after_claim": days}), claimed_at) == (at("2026-03-04"), at(end))
 
 
 def test_absolute_validity_is_the_same_for_every_claim() -> None:
@@ -153,10 +153,14 @@ ZONES = st.sampled_from((SHANGHAI, "America/New_York", "Africa/Cairo", "Pacific/
 
 
 @given(INSTANTS, ZONES, st.integers(0, 60))
-def test_a_coupon_is_valid_from_its_claim_through_its_last_local_day(now: datetime, zone: str, days: int) -> None:
+def test_a_coupon_is_valid_from_the_day_of_its_claim_through_its_last_local_day(
+    now: datetime, zone: str, days: int
+) -> None:
     start, end = schedule.validity(terms(zone=zone, validity={"days_after_claim": days}), now)
     last = date.fromisoformat(schedule.local_date(now, zone)) + timedelta(days=days)
-    assert start == now < end
+    assert start <= now < end
+    assert schedule.local_date(start, zone) == schedule.local_date(now, zone)
+    assert schedule.local_date(start - timedelta(microseconds=1), zone) < schedule.local_date(now, zone)
     assert schedule.local_date(end, zone) > last.isoformat()
     assert schedule.local_date(end - timedelta(microseconds=1), zone) <= last.isoformat()
 

@@ -5,9 +5,10 @@ import pytest
 
 from services.chassis import errors, parameters
 from services.chassis.database import Database
+from services.ledger import customers
 from services.publish import domain
 from services.publish.pending import take_next
-from services.schema.tables import Activity
+from services.schema.tables import Activity, Coupon, Publication
 from tests.ledger.offers import yuan
 from tests.publish.scene import NOW, Scene, call
 
@@ -123,6 +124,30 @@ def test_a_live_publication_is_everybodys_and_a_withdrawn_one_its_merchants(scen
         with refused("RESOURCE_NOT_FOUND"):
             seen(role, subject)
     assert seen("OPERATOR", "op")["state"] == seen("MERCHANT", "owner")["state"] == "WITHDRAWN"
+
+
+def test_who_holds_a_coupon_reads_its_publication_until_its_words_are_suspended(scene: Scene) -> None:
+    wire_name = scene.published("春季新茶")
+    plain = {"name": scene.activity(wire_name)["publication"]}
+
+    def hold() -> None:
+        row = Publication.get()
+        held = {"merchant_id": row.merchant_id, "publication_id": row.id, "activity_id": row.activity_id, "share_id": 0}
+        customer = customers.pseudonym(row.merchant_id, "alice", NOW)
+        Coupon.create(uid="c1", code="6000000000000000", state="CLAIMED", customer=customer, **held)
+
+    def seen(subject: str) -> str:
+        row = scene.run(domain.get_publication, call("CUSTOMER", subject), plain, NOW)
+        return str(row["state"])
+
+    scene.run(hold)
+    scene.withdraw(wire_name)
+    assert seen("alice") == "WITHDRAWN"
+    with refused("RESOURCE_NOT_FOUND"):
+        seen("bob")
+    scene.run(lambda: Publication.update(state="SUSPENDED").execute())
+    with refused("RESOURCE_NOT_FOUND"):
+        seen("alice")
 
 
 def test_a_pending_audit_is_leased_to_one_asker_at_a_time(scene: Scene) -> None:

@@ -1,15 +1,18 @@
 """The scripts make the tables that the models speak of."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from playhouse.schema_diff import diff_models
 
 from services.chassis import database
 from services.chassis.database import Database
+from services.ledger import rows
 from services.schema import migrate, tables
 from tests import mariadb
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
 
 
@@ -31,3 +34,42 @@ def test_two_processes_that_migrate_at_once_apply_each_script_once(maria: mariad
         assert sorted(map(len, applied)) == [0, len(list(SCRIPTS.glob("[0-9]*.py")))]
     finally:
         db.close()
+
+
+def test_people_whose_subjects_differ_in_case_or_accents_are_told_apart_whatever_the_default(
+    maria: mariadb.Server,
+) -> None:
+    db = database.bind(maria.fresh("careless"), pool=1)
+
+    def subjects() -> list[str]:
+        database.proxy.execute_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+        migrate.up()
+        for subject in ("lin", "Lin", "lín"):
+            tables.Customer.create(merchant_id=1, subject=subject, pseudonym=subject, create_time=NOW)
+        return [row.subject for row in tables.Customer.select().where(tables.Customer.subject == "lin")]
+
+    try:
+        assert db.run_here(subjects) == ["lin"]
+    finally:
+        db.close()
+
+
+def test_a_claim_finds_its_pool_by_one_index_even_while_old_versions_pile_up(db: Database, backend: str) -> None:
+    """With a second index that began with share_id, MariaDB went over to scanning the table at times like these."""
+
+    def plan() -> str:
+        row = {"merchant_id": 1, "share_id": 0, "state": "AVAILABLE"}
+        for start in range(0, 4000, 500):
+            block = [
+                {**row, "uid": f"u{n}", "code": f"{n:016}", "activity_id": n % 4} for n in range(start, start + 500)
+            ]
+            tables.Coupon.insert_many(block).execute()
+        tables.Coupon.update(state="CLAIMED").where(tables.Coupon.id <= 3900).execute()
+        if backend == "mariadb":
+            database.proxy.execute_sql("ANALYZE TABLE coupon")
+        explain = "EXPLAIN " if backend == "mariadb" else "EXPLAIN QUERY PLAN "
+        pool = rows.available(activity_id=1, share_id=0, count=3)
+        sql, values = pool.sql()
+        return str(list(database.proxy.execute_sql(explain + sql, values)))
+
+    assert "coupon_activity_id_share_id_state_id" in db.run_here(plan)

@@ -15,7 +15,7 @@ from services.schema import access, lifecycle, replay
 from services.schema.activity_view import activity_view, activity_views
 from services.schema.lifecycle import Actor, Why
 from services.schema.snapshot import snapshot_of
-from services.schema.tables import Activity, ActivityStore, Audit, Merchant, Transition, locked
+from services.schema.tables import Activity, ActivityStore, Audit, Merchant, Transition, locked, without
 
 Plain = Mapping[str, Any]
 
@@ -67,7 +67,7 @@ def list_activities(call: Call, plain: Plain) -> dict[str, Any]:
     query = {key: plain[key] for key in ("merchant", "state", "order_by")}
     if query["order_by"] not in _ORDERS:
         raise errors.Invalid("INVALID_ORDER_BY")
-    rows = Activity.select()
+    rows = Activity.select(*without(Activity, Activity.snapshot))
     if query["merchant"]:
         rows = rows.where(Activity.merchant_id == access.merchant(call, query["merchant"], "merchant").id)
     elif not access.sees_all(call):

@@ -8,7 +8,7 @@ from services.chassis.names import name
 from services.schema import lifecycle
 from services.schema.lifecycle import Actor, Why
 from services.schema.snapshot import store_profile
-from services.schema.tables import Activity, ActivityStore, Merchant, Store, locked
+from services.schema.tables import Activity, ActivityStore, Merchant, Store, locked, without
 
 
 def changing_store(store: Store, change: Callable[[], object], call: Call, now: datetime) -> None:
@@ -36,6 +36,7 @@ def changed_merchant(merchant: Merchant, call: Call, now: datetime) -> None:
 def _revise(ids: list[int], why: Why) -> None:
     """Lock the activities, whatever their state, so that one being submitted meanwhile is seen as it ends up."""
     if ids:
-        for activity in locked(Activity.select().where(Activity.id << ids).order_by(Activity.id)):
+        columns = without(Activity, Activity.snapshot, Activity.content)
+        for activity in locked(Activity.select(*columns).where(Activity.id << ids).order_by(Activity.id)):
             if activity.state in ("APPROVED", "PENDING_AUDIT"):
                 lifecycle.revise(activity, why)

@@ -105,11 +105,7 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
         class Meta:
             database = db
             table_name = "coupon"
-            indexes = (
-                (("activity_id", "share_id", "state", "id"), False),
-                (("share_id", "state"), False),
-                (("customer", "id"), False),
-            )
+            indexes = ((("activity_id", "share_id", "state", "id"), False), (("customer", "claim_time", "id"), False))
 
     db.create_tables([Coupon])
 
