@@ -12,10 +12,6 @@ class Addresses:
 
     targets: Mapping[str, str]
 
-    def target(self, service: str) -> str:
-        """The gRPC target of a service; KeyError for one that is not listed."""
-        return self.targets[service]
-
 
 def parse(text: str) -> Addresses:
     """The addresses in "static:entry=host:port,publish=host:port"; ValueError says what is wrong with it."""

@@ -5,16 +5,24 @@ import asyncio
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import peewee
+
 from services import start
-from services.chassis import database, logs, parameters, server, tokens
+from services.chassis import database, logs, parameters, server, stores, tokens
 from services.chassis.auth import TOKEN_ROLES
 from services.chassis.errors import Unavailable
+from services.chassis.keys import PRIVATE
 from services.chassis.settings import SERVICES, BadSetting, Settings, add_flags, read
+
+STOPPING = "Stopping: calls under way end first.\n"
+STOPPED = "Stopped.\n"
+# What a token depends on; its other settings are taken, so that a process's flags can be given whole, but not shown.
+OF_TOKENS = ("var", "issuer", "audience")
 
 
 def main() -> int:
@@ -25,6 +33,12 @@ def main() -> int:
         return int(arguments.run(read(arguments, os.environ), arguments))
     except (BadSetting, NotMigrated) as error:
         sys.stderr.write(f"sharemesh: {error}\n")
+        return 2
+    except peewee.DatabaseError as error:
+        complaint = stores.misdirected(error)
+        if not complaint:
+            raise
+        sys.stderr.write(f"sharemesh: --database: {complaint}\n")
         return 2
     except Unavailable:
         sys.stderr.write("sharemesh: the database is away; check --database or SHAREMESH_DATABASE\n")
@@ -43,19 +57,17 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _serve(names: tuple[str, ...], settings: Settings) -> None:
-    db = database.bind(settings.database)
-    await asyncio.to_thread(_bring_up_to_date, db, settings)
-    for name in names:
-        logs.to_file(name, settings.logs)
+    db = await _ready(names, settings)
     stopped = server.stop_signal()
     async with (
         start.built(names, db, settings) as servers,
         server.running(list(servers.values()), db, settings) as metrics_port,
     ):
         addresses = {name: one.address for name, one in servers.items()} | {"metrics": f"127.0.0.1:{metrics_port}"}
-        sys.stdout.write("".join(f"{name} {address}\n" for name, address in addresses.items()))
-        sys.stdout.flush()
+        _say("".join(f"{name} {address}\n" for name, address in addresses.items()))
         await stopped.wait()
+        _say(STOPPING)
+    _say(STOPPED)
 
 
 def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -97,10 +109,7 @@ async def _show(settings: Settings, stays: bool) -> int:
     if not stays:
         # Nobody watches the health of these, so nobody has to look away before they end.
         parameters.swap(replace(parameters.current(), drain_seconds=0.0))
-    db = database.bind(settings.database)
-    await asyncio.to_thread(_bring_up_to_date, db, settings)
-    for name in SERVICES:
-        logs.to_file(name, settings.logs)
+    db = await _ready(SERVICES, settings)
     stopped = server.stop_signal()
     async with (
         start.built(SERVICES, db, settings) as servers,
@@ -111,7 +120,27 @@ async def _show(settings: Settings, stays: bool) -> int:
         if stays:
             showing.say_where(addresses, metrics_port, settings)
             await stopped.wait()
+            _say(STOPPING)
+    if stays:
+        _say(STOPPED)
     return 0 if is_expected else 1
+
+
+async def _ready(names: Sequence[str], settings: Settings) -> database.Database:
+    """The database, up to date, and a log for each of these services."""
+    # Keys are in it, and by default the database: its owner's alone.
+    settings.var.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    db = database.bind(settings.database)
+    await asyncio.to_thread(_bring_up_to_date, db, settings)
+    for name in names:
+        logs.to_file(name, settings.logs)
+    return db
+
+
+def _say(text: str) -> None:
+    """At once, also into a pipe."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _bring_up_to_date(db: database.Database, settings: Settings) -> None:
@@ -128,7 +157,6 @@ def _bring_up_to_date(db: database.Database, settings: Settings) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -146,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--role", required=True, type=str.upper, choices=sorted(TOKEN_ROLES))
             one.add_argument("--subject", required=True, help="who the token speaks for")
             one.add_argument("--ttl", type=int, default=3600, help="seconds until it expires [default: 3600]")
-        add_flags(one)
+        add_flags(one, shown=OF_TOKENS if command is token else None)
     return parser
 
 

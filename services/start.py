@@ -72,7 +72,7 @@ async def share(parts: Parts) -> None:
     from services.share.servicer import Servicer
     from sharemesh.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
-    servicer = Servicer(parts.db, parts.clock, parts.keys)
+    servicer = Servicer(parts.db, parts.clock, parts.keys, code_generation=parts.settings.code_generation)
     parts.server.add("sharemesh.v1.ShareService", add_ShareServiceServicer_to_server, servicer)
 
 
@@ -81,7 +81,7 @@ async def redeem(parts: Parts) -> None:
     from services.redeem.servicer import Servicer
     from sharemesh.v1.redeem_pb2_grpc import add_RedeemServiceServicer_to_server
 
-    servicer = Servicer(parts.db, parts.clock, parts.keys)
+    servicer = Servicer(parts.db, parts.clock, parts.keys, code_generation=parts.settings.code_generation)
     parts.server.add("sharemesh.v1.RedeemService", add_RedeemServiceServicer_to_server, servicer)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 from PIL import Image
 
@@ -302,11 +303,11 @@ PUBLISH = {
             "a draft": (lambda w, r: changed(r, name=w.draft().name), STATE, "ACTIVITY_NOT_PUBLISHED"),
         },
     ),
-    "ListTransitions": Row(LIN, lambda w: publish_pb2.ListTransitionsRequest(name=w.published.name), MALLORY),
+    "ListTransitions": Row(LIN, lambda w: publish_pb2.ListTransitionsRequest(activity=w.published.name), MALLORY),
     "GetPublication": Row(ANYBODY, lambda w: publish_pb2.GetPublicationRequest(name=w.published.publication)),
     "WatchActivity": Row(
         LIN,
-        lambda w: publish_pb2.WatchActivityRequest(name=w.published.name),
+        lambda w: publish_pb2.WatchActivityRequest(activity=w.published.name),
         MALLORY,
         {"a cursor of nowhere": sets(INVALID, "INVALID_PAGE_TOKEN", cursor="nowhere")},
     ),
@@ -419,7 +420,7 @@ REDEEM = {
             store=w.store,
             codes=[w.coupon().code],
             basket=content.basket(FISH_07=2),
-            hold=True,
+            hold_coupons=True,
             request_id=request_id(),
         ),
         STRANGER,
@@ -487,7 +488,14 @@ REDEEM = {
         },
     ),
     "GetRedemption": Row(LIN, lambda w: redeem_pb2.GetRedemptionRequest(name=w.redemption().name), MALLORY),
-    "ListRedemptions": Row(LIN, lambda w: redeem_pb2.ListRedemptionsRequest(store=w.store), MALLORY),
+    "ListRedemptions": Row(
+        LIN,
+        lambda w: redeem_pb2.ListRedemptionsRequest(
+            store=w.store, start_time=Timestamp(seconds=1), end_time=Timestamp(seconds=2)
+        ),
+        MALLORY,
+        {"a time that is none": sets(INVALID, "INVALID_FIELD", end_time=Timestamp(seconds=10**12))},
+    ),
     "GetActivityReport": Row(LIN, lambda w: redeem_pb2.GetActivityReportRequest(activity=w.published.name), MALLORY),
     "EraseCustomer": Row(
         OPERATOR, lambda w: redeem_pb2.EraseCustomerRequest(subject="somebody", request_id=request_id())

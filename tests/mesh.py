@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -24,6 +25,8 @@ from services.journey.people import Person
 NOON = datetime(2026, 3, 4, 4, 0, tzinfo=UTC)
 # Starting takes a fraction of a second; a busy machine takes many times that.
 START_SECONDS = 60.0
+# More than a process's own bound.
+STOP_SECONDS = 60.0
 
 
 class Clock:
@@ -72,11 +75,14 @@ def settings_for(url: str, folder: Path) -> Settings:
 
 
 @contextmanager
-def started(url: str, folder: Path, clock: Clock | None = None) -> Iterator[Mesh]:
-    """The five services on a migrated database, on the event loop of a thread; all of it ends with the body."""
+def started(url: str, folder: Path, clock: Clock | None = None, **changes: Any) -> Iterator[Mesh]:
+    """The five services on a migrated database, on the event loop of a thread; all of it ends with the body.
+
+    `changes` are to settings_for(url, folder).
+    """
     logs.to_console()
     clock = clock or Clock()
-    settings = settings_for(url, folder)
+    settings = replace(settings_for(url, folder), **changes)
     # Nobody watches the health of these, so nobody has to look away before they end.
     before = parameters.swap(replace(parameters.current(), drain_seconds=0.0, grace_seconds=1.0))
     db = database.bind(url)
@@ -102,7 +108,8 @@ def started(url: str, folder: Path, clock: Clock | None = None) -> Iterator[Mesh
         finally:
             ready.set()
 
-    thread = threading.Thread(target=work, name="mesh")
+    # A daemon, so that what does not stop fails its test and does not hold up the end of the run.
+    thread = threading.Thread(target=work, name="mesh", daemon=True)
     thread.start()
     try:
         assert ready.wait(START_SECONDS), "the services did not start in time"
@@ -116,8 +123,9 @@ def started(url: str, folder: Path, clock: Clock | None = None) -> Iterator[Mesh
     finally:
         for stop in stops:
             stop()
-        thread.join()
+        thread.join(STOP_SECONDS)
         parameters.swap(before)
+        assert not thread.is_alive(), "the services did not stop in time"
     if failures:
         raise failures[0]
 

@@ -25,6 +25,8 @@ from tests.world import ANYBODY, LIN, MALLORY, World
 
 REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
 # What only an inside could say.
+IN_CHINESE = ("accept-language", "zh-CN")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 INSIDES = re.compile(
     r"Traceback|\.py\b|peewee|pymysql|sqlite|SELECT|INSERT|NoneType|<class|Error\(|object at 0x|site-packages"
 )
@@ -95,7 +97,8 @@ def faults(
 ) -> Iterator[str]:
     """What is wrong with the refusal of these bytes; a `reason` of "" is any, a `field` is to be blamed."""
     try:
-        answer = world.send(rpc, raw, headers)
+        # The status is told in English whatever the caller reads.
+        answer = world.send(rpc, raw, [*(one for one in headers if one[0] != "accept-language"), IN_CHINESE])
     except grpc.RpcError as error:
         given = refusal_of(error)
     else:
@@ -108,6 +111,9 @@ def faults(
         yield f"not in the contract's words: {said}"
     if given.info.reason == "INVALID_FIELD" and not any(one.startswith(field) for one in given.fields):
         yield f"does not blame {field or 'any field'}: {said}"
+    # Templates are written by those who read JSON Schema, in its own words.
+    if rpc != "CreateTemplate" and not all(CHINESE.search(told) for told in given.told):
+        yield f"tells a Chinese caller in English: {said} {given.told}"
     if INSIDES.search(given.all):
         yield f"shows the inside: {said}"
 
@@ -120,6 +126,7 @@ class Refusal(NamedTuple):
     info: error_details_pb2.ErrorInfo
     words: str
     fields: list[str]
+    told: list[str]
     all: str
 
 
@@ -131,8 +138,9 @@ def refusal_of(error: Any) -> Refusal:
         for message in (info, words, request):
             detail.Unpack(message)
     fields = [violation.field for violation in request.field_violations]
+    told = [violation.description for violation in request.field_violations]
     everything = f"{error.details()} {status} {words} {request}"
-    return Refusal(error.code().name, error.details(), info, words.message, fields, everything)
+    return Refusal(error.code().name, error.details(), info, words.message, fields, told, everything)
 
 
 def strangers(world: World, rpc: str, row: Row) -> Iterator[tuple[str, Headers, str, str]]:

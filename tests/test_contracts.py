@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from google.api import annotations_pb2
-from google.protobuf.descriptor import EnumValueDescriptor
+from google.protobuf.descriptor import EnumDescriptor, EnumValueDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from sharemesh.v1 import error_reason_pb2, options_pb2
+from sharemesh.v1 import entry_pb2, error_reason_pb2, options_pb2, promotion_pb2, redeem_pb2
 from sharemesh.v1.options_pb2 import Role
 from tests.contracts import Rpc, rpcs
 
@@ -49,6 +49,12 @@ def test_a_unary_rpc_has_an_address_for_the_gateway(rpc: Rpc) -> None:
         assert http_of(rpc).WhichOneof("pattern")
 
 
+def names_of(enum: EnumDescriptor) -> set[str]:
+    """The names of an enum's values, without its prefix."""
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    return {value.name.removeprefix(prefix) for value in enum.values[1:]}
+
+
 def test_no_two_rpcs_have_the_same_address() -> None:
     rules = [http_of(rpc) for rpc in rpcs().values()]
     addresses = [(verb, getattr(rule, verb)) for rule in rules if (verb := rule.WhichOneof("pattern"))]
@@ -65,6 +71,25 @@ def test_every_write_requires_a_request_id(rpc: Rpc) -> None:
     is_write = rpc.descriptor.GetOptions().idempotency_level == MethodOptions.IDEMPOTENT
     field = rpc.descriptor.input_type.fields_by_name.get("request_id")
     assert is_write == (field is not None)
+
+
+STATES = entry_pb2.ActivityState.DESCRIPTOR, entry_pb2.PublicationState.DESCRIPTOR
+
+
+@pytest.mark.parametrize(
+    ("reason", "values"),
+    [
+        ("RIGHT_MISSING", names_of(entry_pb2.StaffRight.DESCRIPTOR)),
+        ("BENEFIT_NOT_ALLOWED", {field.name for field in promotion_pb2.Benefit.DESCRIPTOR.fields}),
+        ("ACTIVITY_STATE", set().union(*map(names_of, STATES))),
+        ("COUPON_STATE", names_of(redeem_pb2.CouponState.DESCRIPTOR)),
+    ],
+)
+def test_a_reason_has_words_for_every_value_that_it_names(reason: str, values: set[str]) -> None:
+    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
+    words = value.GetOptions().Extensions[options_pb2.words]
+    assert sorted(word.value for word in words) == sorted(values)
+    assert all(word.zh_cn and word.en for word in words)
 
 
 @pytest.mark.parametrize("value", list(error_reason_pb2.ErrorReason.DESCRIPTOR.values), ids=lambda value: value.name)

@@ -2,8 +2,11 @@ import io
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.cells import cell_len
+from rich.console import Console
 
 from services.journey import story, table
 from services.journey.people import Person
@@ -29,6 +33,16 @@ def command(name: str, folder: Path, *flags: str) -> list[str]:
     """A command line of a product that keeps everything in `folder` and listens on free ports."""
     places = [f"--var={folder}", f"--logs={folder}/log", f"--images=file://{folder}/images", "--port=0"]
     return [sys.executable, "-m", "services", name, *places, f"--database=sqlite:///{folder}/sharemesh.db", *flags]
+
+
+@contextmanager
+def begun(line: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """The process of a command line, with its output to read; it never outlives the body, even if that fails."""
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def played(mesh: Mesh, today: date) -> tuple[list[Step], str]:
@@ -60,9 +74,24 @@ def test_a_step_that_comes_out_otherwise_is_told(mesh: Mesh) -> None:
     assert "NOT as expected: step 7" in table.summary(steps)
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_nothing_but_what_happened_is_wrapped(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    shown = table.Shown(console)
+    shown.chapter("Sharing")
+    for _ in range(10):
+        shown.step(Step("Mallory", "would like a second one " * 3, "RPC", "CUSTOMER_LIMIT_REACHED", "OK", 4, "No."))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(cell_len, lines)) == width
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert any(re.match(r"# +who +what .* outcome +expected\?", line) for line in lines)
+    assert any(re.match(r"10 Mallory would .* CUSTOMER_LIMIT_REACHED NO", line) for line in lines)
+
+
 @pytest.mark.parametrize("name", ["demo", "run"])
 def test_a_newcomer_can_read_the_journey_in_a_log(name: str, tmp_path: Path) -> None:
-    with subprocess.Popen(command(name, tmp_path), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with begun(command(name, tmp_path / "var")) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
@@ -75,6 +104,9 @@ def test_a_newcomer_can_read_the_journey_in_a_log(name: str, tmp_path: Path) -> 
     assert "all as expected" in "\n".join(shown)
     assert not any("\x1b" in line for line in lines)
     assert max(map(cell_len, shown)) <= table.WIDTH
+    assert [line for line in shown if line != line.rstrip()] == []
+    assert lines[-2:] == ["Stopping: calls under way end first.", "Stopped."] or name == "demo"
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
 
 
 def assert_it_is_up(lines: list[str]) -> None:
@@ -103,12 +135,33 @@ def test_a_database_that_is_behind_stops_the_start_with_what_to_do(maria: mariad
     migrated = subprocess.run(command("migrate", tmp_path, *flags), cwd=ROOT, capture_output=True, text=True)
     assert migrated.returncode == 0, migrated.stderr
     assert "applied 0001_first" in migrated.stdout
-    serve = [*command("serve", tmp_path, *flags), "redeem"]
-    with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with begun([*command("serve", tmp_path, *flags), "redeem"]) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("redeem 127.0.0.1:")
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    "user, name, words", [("root:hunter2", "sharemesh", "Access denied"), ("root", "no_such", "Unknown database")]
+)
+@pytest.mark.parametrize("arguments", [["migrate"], ["serve", "all"], ["run"]], ids=lambda arguments: arguments[0])
+def test_a_database_that_does_not_let_us_in_is_told_in_one_line(
+    maria: mariadb.Server, tmp_path: Path, arguments: list[str], user: str, name: str, words: str
+) -> None:
+    flags = [f"--database=mysql://{user}@127.0.0.1:{maria.port}/{name}", *arguments[1:]]
+    done = subprocess.run(command(arguments[0], tmp_path, *flags), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sharemesh: --database: {words}")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
+
+
+def test_the_help_for_tokens_shows_what_they_depend_on(tmp_path: Path) -> None:
+    done = subprocess.run([*command("token", tmp_path), "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert set(re.findall(r"--[a-z-]+", done.stdout)) == {
+        *("--help", "--role", "--subject", "--ttl", "--var", "--issuer", "--audience")
+    }
 
 
 def test_a_bad_setting_fails_by_its_name(tmp_path: Path) -> None:

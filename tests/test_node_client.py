@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import google.rpc
 import pytest
 
 from tests.mesh import Mesh
@@ -42,7 +41,6 @@ def test_a_node_client_claims_verifies_and_redeems(mesh: Mesh, node: list[str]) 
     world = World(mesh)
     given = {
         "protos": str(ROOT / "protos"),
-        "google_protos": str(Path(google.rpc.__path__[0]).parent.parent),
         "share": mesh.addresses["share"],
         "redeem": mesh.addresses["redeem"],
         "customer": mesh.token(*ALICE),

@@ -169,7 +169,7 @@ class World:
 
     def hold(self) -> str:
         request = redeem_pb2.VerifyCouponRequest(
-            store=self.store, codes=[self.coupon().code], hold=True, request_id=request_id()
+            store=self.store, codes=[self.coupon().code], hold_coupons=True, request_id=request_id()
         )
         return self.jie.redeem.VerifyCoupon(request).hold
 

@@ -81,7 +81,7 @@ class Judged:
 
     def record(self, activity: Activity, revision: int, now: datetime, **changes: Any) -> Audit:
         """The new Audit row; an OPEN one about the same snapshot has nothing to decide any more."""
-        lifecycle.outdate_audits(activity, self.case.digest)
+        lifecycle.outdate_audits(activity, self.case.digest, now)
         categories = sorted({finding.category for finding in self.judgement.findings})
         row = {
             "uid": new_uid(),

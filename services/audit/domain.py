@@ -6,7 +6,6 @@ from typing import Any
 from services.audit.cases import Case, Judged, Moved, move_publication, publish
 from services.audit.engine import Engine
 from services.audit.views import audit_view, audit_views, finding_views
-from services.chassis import call as calls
 from services.chassis import database, errors, paging
 from services.chassis.call import Call
 from services.chassis.names import uid_of
@@ -25,7 +24,6 @@ def audit_activity(call: Call, plain: dict[str, Any], engine: Engine, now: datet
     those that were judged; else it is done again. Returns the Audit. Raises NotFound, FailedPrecondition
     (ACTIVITY_STATE) when there is nothing to judge, Conflict(TRY_AGAIN).
     """
-    calls.note(activity=plain["activity"])
     for _ in range(TRIES):
         activity = access.activity(call, plain["activity"], "activity")
         tenant = Merchant.get_by_id(activity.merchant_id).uid

@@ -29,6 +29,8 @@ CATEGORIES = (
     "minors",
 )
 ACTIONS = ("reject", "review")
+# What the row of a ruling holds.
+_TEXT = 200
 BUILT_IN = Path(__file__).with_name("lexicon")
 
 # Patterns run in linear time because nothing in them repeats without a bound: an unbounded repetition
@@ -163,6 +165,8 @@ def _check(term: Term) -> None:
     text = normalise(term.text).text
     if not text.strip() or not term.basis or not term.rewrite.zh_cn or not term.rewrite.en:
         raise LexiconError(f"{term.text!r}: text, basis and rewrite must not be empty")
+    if len(term.text) > _TEXT:
+        raise LexiconError(f"{term.text[:_TEXT]}…: longer than {_TEXT} characters")
     if term.category not in CATEGORIES or term.action not in ACTIONS:
         raise LexiconError(f"{term.text}: category {term.category!r} or action {term.action!r} is unknown")
     if term.pattern:

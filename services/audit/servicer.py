@@ -11,7 +11,7 @@ from services.audit.engine import Engine
 from services.chassis import call
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
-from services.chassis.wire import to_message, to_plain
+from services.chassis.wire import packed, to_plain
 from sharemesh.v1 import audit_pb2, audit_pb2_grpc, options_pb2, promotion_pb2
 
 # Named by their content's hash: there are no words in it to read.
@@ -42,27 +42,32 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 
     async def AuditActivity(self, request: audit_pb2.AuditActivityRequest, context: Any) -> audit_pb2.Audit:
         plain = to_plain(request)
-        audit = await self.db.run(domain.audit_activity, call.current(), plain, self.engine, now=self.clock())
-        return to_message(audit_pb2.Audit, audit)
+        return await self.db.run(
+            packed(audit_pb2.Audit, domain.audit_activity), call.current(), plain, self.engine, now=self.clock()
+        )
 
     async def GetAudit(self, request: audit_pb2.GetAuditRequest, context: Any) -> audit_pb2.Audit:
-        audit = await self.db.run(domain.get_audit, call.current(), to_plain(request), now=self.clock())
-        return to_message(audit_pb2.Audit, audit)
+        return await self.db.run(
+            packed(audit_pb2.Audit, domain.get_audit), call.current(), to_plain(request), now=self.clock()
+        )
 
     async def ListAudits(self, request: audit_pb2.ListAuditsRequest, context: Any) -> audit_pb2.ListAuditsResponse:
-        page = await self.db.run(domain.list_audits, call.current(), to_plain(request), now=self.clock())
-        return to_message(audit_pb2.ListAuditsResponse, page)
+        list_audits = packed(audit_pb2.ListAuditsResponse, domain.list_audits)
+        return await self.db.run(list_audits, call.current(), to_plain(request), now=self.clock())
 
     async def CheckText(self, request: audit_pb2.CheckTextRequest, context: Any) -> audit_pb2.CheckTextResponse:
         plain = to_plain(request)
-        found = await self.db.run(domain.check_text, call.current(), plain, self.engine, now=self.clock())
-        return to_message(audit_pb2.CheckTextResponse, found)
+        return await self.db.run(
+            packed(audit_pb2.CheckTextResponse, domain.check_text), call.current(), plain, self.engine, now=self.clock()
+        )
 
     async def ResolveAudit(self, request: audit_pb2.ResolveAuditRequest, context: Any) -> audit_pb2.Audit:
         plain = to_plain(request)
-        audit = await self.db.run(review.resolve_audit, call.current(), plain, self.engine, now=self.clock())
-        return to_message(audit_pb2.Audit, audit)
+        return await self.db.run(
+            packed(audit_pb2.Audit, review.resolve_audit), call.current(), plain, self.engine, now=self.clock()
+        )
 
     async def AppealAudit(self, request: audit_pb2.AppealAuditRequest, context: Any) -> audit_pb2.Audit:
-        audit = await self.db.run(review.appeal_audit, call.current(), to_plain(request), now=self.clock())
-        return to_message(audit_pb2.Audit, audit)
+        return await self.db.run(
+            packed(audit_pb2.Audit, review.appeal_audit), call.current(), to_plain(request), now=self.clock()
+        )

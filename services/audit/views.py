@@ -13,6 +13,9 @@ from services.schema.tables import Activity, Audit, Merchant
 _FINDINGS_OF_A_TERM = 20
 # Beyond these each term is shown where it stands first: a message must hold them, and a ruling names every term.
 _FINDINGS = 1000
+# As many digits may be a phone's; the last two are enough to find it again in the text.
+_PHONE = 7
+_SHOWN = 2
 
 
 def finding_views(findings: Sequence[Finding], words: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -22,9 +25,16 @@ def finding_views(findings: Sequence[Finding], words: Mapping[str, str]) -> list
     for finding in findings:
         seen[finding.term] += 1
         if seen[finding.term] <= (_FINDINGS_OF_A_TERM if len(views) < _FINDINGS else 1):
-            text = words[finding.field][finding.start : finding.end]
+            text = _redacted(words[finding.field][finding.start : finding.end])
             views.append({**asdict(finding), "text": text, "action": finding.action.upper(), "steps": [*finding.steps]})
     return views
+
+
+def _redacted(text: str) -> str:
+    """The passage, as long as it was, without the phone that may be in it; digits are those of any script and form."""
+    places = [place for place, character in enumerate(text) if character.isnumeric()]
+    hidden = {*places[:-_SHOWN]} if len(places) >= _PHONE else set()
+    return "".join("*" if place in hidden else character for place, character in enumerate(text))
 
 
 def audit_view(audit: Audit) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Who a bearer token speaks for: JWTs signed by EdDSA or ES256, checked against a key set."""
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -37,8 +38,15 @@ def _is_subject(subject: str) -> bool:
     return 0 < len(subject) <= _SUBJECT_LENGTH and subject.isprintable() and subject == subject.strip()
 
 
+class Bearer(NamedTuple):
+    """Who calls, and for how many seconds more the token says so; an anonymous for ever."""
+
+    principal: Principal
+    seconds: float
+
+
 class Verifier:
-    """Turns tokens into principals, remembering good ones until they expire: checking one costs 100 times more."""
+    """Turns tokens into bearers, remembering good ones until they expire: checking one costs 100 times more."""
 
     def __init__(self, keys: KeySet, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
@@ -48,26 +56,27 @@ class Verifier:
         # By the token's hash, so that nothing that could be used again stays in memory.
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
-    async def principal(self, authorization: str | None) -> Principal:
+    async def bearer(self, authorization: str | None) -> Bearer:
         """Who sent an authorization header ("Bearer ..."); an anonymous if there is none.
 
         Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED), and Unavailable when the issuer's keys cannot be had.
         """
         if authorization is None:
-            return Principal(ANONYMOUS, "")
+            return Bearer(Principal(ANONYMOUS, ""), math.inf)
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("TOKEN_INVALID", "not a bearer token")
         digest = hashlib.sha256(token.encode()).digest()
         principal, expires = self._known.get(digest) or await self._verified(token)
-        if expires <= self._clock():
+        seconds = expires - self._clock()
+        if seconds <= 0:
             self._known.pop(digest, None)
             raise Unauthenticated("TOKEN_EXPIRED")
         self._known[digest] = principal, expires
         self._known.move_to_end(digest)
         if len(self._known) > _CACHED_TOKENS:
             self._known.popitem(last=False)
-        return principal
+        return Bearer(principal, seconds)
 
     async def _verified(self, token: str) -> tuple[Principal, float]:
         """The principal and the expiry (Unix seconds) of a token whose signature and claims hold."""

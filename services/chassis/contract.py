@@ -9,9 +9,9 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from services.chassis import parameters
+from services.chassis import parameters, rules
 from services.chassis.call import ANONYMOUS, Principal
-from services.chassis.errors import Denied, Invalid, Unauthenticated, Violation
+from services.chassis.errors import Denied, Invalid, Unauthenticated, Violation, Words
 from sharemesh.v1 import options_pb2
 
 
@@ -39,13 +39,17 @@ class Method:
         """The request in these bytes, without fields unknown here; Invalid if they are not one or break its rules."""
         most = parameters.current().request_bytes
         if len(raw) > most and not self.is_upload:
-            raise Invalid("INVALID_FIELD", violations=[Violation("", f"the request is above {most // 1024} KiB")])
+            above = Words(f"提交的内容超过 {most // 1024} KiB", f"the request is above {most // 1024} KiB")
+            raise Invalid("INVALID_FIELD", violations=[Violation("", above)])
         try:
             request = self.request.FromString(raw)
         except DecodeError as error:
             wanted = self.request.DESCRIPTOR.full_name
-            violation = Violation("", f"the bytes are not a {wanted}, or a text in it is not UTF-8")
-            raise Invalid("INVALID_FIELD", violations=[violation]) from error
+            garbled = Words(
+                "请求的内容无法识别，或含有非 UTF-8 的文字",
+                f"the bytes are not a {wanted}, or a text in it is not UTF-8",
+            )
+            raise Invalid("INVALID_FIELD", violations=[Violation("", garbled)]) from error
         request.DiscardUnknownFields()
         violations = protovalidate.collect_violations(request)
         if violations:
@@ -84,4 +88,4 @@ def _violation(violation: protovalidate.Violation) -> Violation:
         path += f".{element.field_name}"
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
-    return Violation(path.removeprefix("."), violation.proto.message or violation.proto.rule_id)
+    return Violation(path.removeprefix("."), rules.words_of(violation.proto.rule_id, violation.proto.message))

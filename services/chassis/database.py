@@ -13,8 +13,9 @@ from typing import Literal, ParamSpec, TypeVar
 
 import peewee
 
-from services.chassis import parameters
+from services.chassis import call, parameters
 from services.chassis.errors import Conflict, Exhausted, Unavailable
+from services.chassis.keys import PRIVATE
 from services.chassis.stores import SqliteStore, Store, is_away, is_passing, store_of
 
 P = ParamSpec("P")
@@ -23,6 +24,8 @@ T = TypeVar("T")
 # Each try may have cost a whole lock wait already, so more of them would outlive the caller's deadline.
 _TRIES = 4
 _BACKOFF_SECONDS = 0.02
+# A probe that takes longer is as bad as none: a server that hangs may hold a connection for STATEMENT_SECONDS.
+ANSWER_SECONDS = 2.0
 
 # What the models of schema/tables.py are bound to; importing them opens nothing.
 proxy = peewee.DatabaseProxy()
@@ -36,6 +39,7 @@ class Database:
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="database")
         self._size = pool
         self._jobs = 0
+        self._is_closing = False
         # A thread of its own, so that a busy pool is not mistaken for a database that is away.
         self._probe = ThreadPoolExecutor(1, thread_name_prefix="database-probe")
 
@@ -57,8 +61,9 @@ class Database:
     def run_here(self, f: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`f(*args, **kwargs)` in this thread, which must not be the event loop's.
 
-        It is run again, as a whole, when it met a deadlock, a lock timeout or a connection lost before COMMIT. Raises
-        Conflict(TRY_AGAIN) if that does not end, and Unavailable(DATABASE_UNAVAILABLE) while the database is away.
+        It is run again, as a whole, when it met a deadlock, a lock timeout or a connection lost before COMMIT, for as
+        long as the call has time. Raises Conflict(TRY_AGAIN) if that does not end, and
+        Unavailable(DATABASE_UNAVAILABLE) while the database is away.
         """
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -72,7 +77,7 @@ class Database:
                     refusal = Conflict("TRY_AGAIN")
                 else:
                     raise
-                if not tries_left:
+                if not tries_left or self._is_closing or call.seconds_left() == 0:
                     raise refusal from error
             time.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** (_TRIES - tries_left)))
         raise AssertionError("the last try returns or raises")
@@ -87,13 +92,19 @@ class Database:
             return False
 
     async def is_up(self) -> bool:
-        """ping() for the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._probe, self.ping)
+        """ping() for the event loop; False too when there is no answer within ANSWER_SECONDS."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._probe, self.ping)
+        except TimeoutError:
+            return False
 
     def close(self) -> None:
         """Wait for the jobs under way, then close every connection; nothing can be run afterwards."""
+        self._is_closing = True
         self._pool.shutdown(cancel_futures=True)
-        self._probe.shutdown(cancel_futures=True)
+        # Not for the probe, which a database that hangs may hold.
+        self._probe.shutdown(wait=False, cancel_futures=True)
         self._store.forget_connection()
         self._store.close_all()
 
@@ -105,7 +116,7 @@ def bind(url: str, pool: int = 8) -> Database:
     """
     store = store_of(url)
     if isinstance(store, SqliteStore):
-        Path(store.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(store.database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     proxy.initialize(store)
     return Database(store, pool)
 

@@ -5,11 +5,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Words:
+    """What a person is told, in the two languages of the product."""
+
+    zh_cn: str
+    en: str
+
+    def told(self, locale: str) -> str:
+        """The words for "en", or for "zh-CN" and any other locale."""
+        return self.en if locale == "en" else self.zh_cn
+
+
+@dataclass(frozen=True)
 class Violation:
-    """One field that is not acceptable: its path in the request (`items[0].price`) and what is wrong with it."""
+    """One field that is not acceptable: its path in the request (`items[0].price`) and what is wrong with it.
+
+    A description that is plain text stands as it is: it is in the caller's language already, or for developers.
+    """
 
     field: str
-    description: str
+    description: Words | str
 
 
 class Error(Exception):
@@ -93,6 +108,6 @@ class Internal(Error):
     """A mistake of ours; what it was stays in the log."""
 
 
-def invalid_field(field: str, description: str) -> Invalid:
+def invalid_field(field: str, description: Words | str) -> Invalid:
     """The refusal of one field."""
     return Invalid("INVALID_FIELD", violations=[Violation(field, description)])

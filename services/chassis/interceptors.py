@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from services.chassis import call, parameters, status, trace
 from services.chassis.auth import Verifier
 from services.chassis.contract import Method
-from services.chassis.errors import DeadlinePassed, Error, Internal, Unavailable
+from services.chassis.errors import DeadlinePassed, Error, Internal, Unauthenticated, Unavailable
 from services.chassis.telemetry import Record, Telemetry
 
 T = TypeVar("T")
@@ -77,14 +77,15 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     def _around(self, method: Method, handler: Any) -> Handler:
         async def answer(raw: bytes, context: Context) -> bytes:
-            async def respond(request: Message) -> bytes:
+            async def respond(request: Message, record: Record) -> bytes:
                 response: Message = await handler.unary_unary(request, context)
+                record.tell(response)
                 return response.SerializeToString()
 
             return await self._run(method, raw, context, respond)
 
         async def stream(raw: bytes, context: Context) -> None:
-            async def respond(request: Message) -> None:
+            async def respond(request: Message, _: Record) -> None:
                 async with aclosing(handler.unary_stream(request, context)) as responses:
                     async for response in responses:
                         await context.write(response.SerializeToString())
@@ -121,7 +122,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
         finally:
             self._streams.discard(task)
 
-    async def _run(self, method: Method, raw: bytes, context: Context, respond: Callable[[Message], Awaitable[T]]) -> T:
+    async def _run(
+        self, method: Method, raw: bytes, context: Context, respond: Callable[[Message, Record], Awaitable[T]]
+    ) -> T:
         """One RPC from its bytes to its answer."""
         self._last_arrival = time.monotonic()
         metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
@@ -130,23 +133,28 @@ class Pipeline(grpc.aio.ServerInterceptor):
         trace.current.set(record.trace)
         seconds = _seconds(method, context)
         limit = asyncio.timeout(seconds)
+        late: Error = DeadlinePassed("DEADLINE_PASSED")
         try:
             async with limit:
                 if self._is_draining:
                     raise Unavailable("SERVER_DRAINING", retry_after=1.0)
-                principal = await self._verifier.principal(metadata.get("authorization"))
+                principal, good_for = await self._verifier.bearer(metadata.get("authorization"))
                 record.actor = self._telemetry.pseudonym(principal)
                 method.admit(principal)
+                if method.is_stream and good_for < seconds:
+                    limit.reschedule(asyncio.get_running_loop().time() + good_for)
+                    late = Unauthenticated("TOKEN_EXPIRED")
                 request = method.parse(raw)
                 with call.entered(_call(method, principal, record.actor, request, locale), seconds) as record.notes:
-                    return await respond(request)
+                    record.tell(request)
+                    return await respond(request, record)
         except asyncio.CancelledError:
             if not (method.is_stream and self._is_draining):
                 record.code = grpc.StatusCode.CANCELLED.name
                 raise
             refusal = self._refusal(record, Unavailable("SERVER_DRAINING", retry_after=1.0))
         except Exception as error:  # noqa: BLE001 - this is where everything that was raised is told to the caller.
-            refusal = self._refusal(record, DeadlinePassed("DEADLINE_PASSED") if limit.expired() else error)
+            refusal = self._refusal(record, late if limit.expired() else error)
         finally:
             self._telemetry.close(record)
         answer = rpc_status.to_status(status.status_of(refusal, locale))

@@ -38,10 +38,12 @@ class KeySet:
 
         Raises Unavailable(DEPENDENCY_UNAVAILABLE) as long as no key at all could be loaded.
         """
-        async with self._one_at_a_time:
-            if self._is_due(kid):
-                self._tried = self._clock()
-                await self._refresh()
+        # Who has a known key never waits for the fetch that somebody else's key id began.
+        if kid not in self._keys or self._is_due(kid):
+            async with self._one_at_a_time:
+                if self._is_due(kid):
+                    self._tried = self._clock()
+                    await self._refresh()
         if not self._keys:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", retry_after=_REFRESH_SECONDS, service="issuer")
         return self._keys.get(kid)
@@ -54,7 +56,9 @@ class KeySet:
 
     async def _refresh(self) -> None:
         try:
-            keys = jwt.PyJWKSet.from_json(await asyncio.to_thread(self._load)).keys
+            async with asyncio.timeout(_FETCH_SECONDS):
+                text = await asyncio.to_thread(self._load)
+            keys = jwt.PyJWKSet.from_json(text).keys
         except (OSError, ValueError, jwt.PyJWTError) as error:
             _log.warning("jwks_not_loaded", error=type(error).__name__)
             return

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _MASTER_BYTES = 32
+# The mode of a folder that is made for secrets.
+PRIVATE = 0o700
 
 
 class Keyring:
@@ -36,7 +38,7 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
     Any number of processes may start at once: all of them get the bytes of the one that was first.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(make())

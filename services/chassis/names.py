@@ -4,7 +4,7 @@ import re
 import secrets
 from base64 import b32encode
 
-from services.chassis.errors import invalid_field
+from services.chassis.errors import Words, invalid_field
 
 # What any resource may be called: random uids, the content hashes of images, the words that name templates.
 _UID = re.compile(r"[a-z0-9-]{1,64}")
@@ -24,5 +24,5 @@ def uid_of(collection: str, name: str, field: str = "name") -> str:
     """The uid in a name; raises Invalid(INVALID_FIELD) for `field` when it is not a name of that collection."""
     head, _, uid = name.partition("/")
     if head != collection or not _UID.fullmatch(uid):
-        raise invalid_field(field, f"is not a name of the form {collection}/{{uid}}")
+        raise invalid_field(field, Words("不是有效的名称", f"is not a name of the form {collection}/{{uid}}"))
     return uid

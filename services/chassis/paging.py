@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.chassis import parameters
 from services.chassis.call import Call
-from services.chassis.errors import Invalid, invalid_field
+from services.chassis.errors import Invalid, Words, invalid_field
 
 _NONCE_BYTES = 12
 
@@ -42,7 +42,7 @@ def page_of(token: str, size: int, call: Call, query: Mapping[str, Any]) -> Page
     """
     limits = parameters.current()
     if size < 0:
-        raise invalid_field("page_size", "is negative")
+        raise invalid_field("page_size", Words("不能为负数", "is negative"))
     after = _open(token, call, query) if token else None
     return Page(min(size or limits.page_size, limits.page_size_limit), after)
 

@@ -24,9 +24,11 @@ class Parameters:
     replay_retention_days: int = 30
     replay_forget_seconds: float = 3600.0
 
-    # Drain: long enough for health watchers to look away, then for the calls under way.
+    # Drain: long enough for health watchers to look away, then for the calls under way, one server after the other.
+    # With the statements that are then still under way it all ends before those 30 s after which processes are killed.
     drain_seconds: float = 2.0
     grace_seconds: float = 5.0
+    stop_seconds: float = 10.0
 
     # Images.
     image_bytes: int = 8 * 1024 * 1024

@@ -1,10 +1,13 @@
 """The one builder of servers, and what a process of them does from its start to its last accepted call."""
 
 import asyncio
+import errno
 import random
 import signal
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -55,12 +58,16 @@ class Server:
         ]
         self._grpc = grpc.aio.server(interceptors=[self._pipeline], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        wanted = f"{settings.host}:{settings.port_of(service)}"
+        host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+        wanted = f"{host}:{settings.port_of(service)}"
+        # gRPC says so too, but prints a line of its innards first.
+        if _is_taken(settings.host, settings.port_of(service)):
+            raise BadSetting(f"--port: {wanted}, where {service} would listen, is taken; try --port 6000")
         try:
             port = self._grpc.add_insecure_port(wanted)
         except RuntimeError as error:
             raise BadSetting(f"--host, --port: {service} cannot listen on {wanted}") from error
-        self.address = f"{settings.host}:{port}"
+        self.address = f"{host}:{port}"
         paging.encrypt_with(keys.derive("paging"))
 
     def add(self, name: str, register: Callable[[S, grpc.aio.Server], None], servicer: S) -> None:
@@ -111,23 +118,18 @@ async def running(servers: Sequence[Server], db: Database, settings: Settings) -
 
     The servers stop one after the other, so callers come before the services that they call.
     """
-    metrics, _ = _metrics(settings)
-    for server in servers:
-        await server.start()
-    await _report(servers, db)
-    probe = asyncio.create_task(_keep_reporting(servers, db))
-    try:
+    # Whatever fails, and wherever, all that was begun by then is ended.
+    async with AsyncExitStack() as at_end:
+        at_end.push_async_callback(asyncio.to_thread, db.close)
+        metrics, _ = _metrics(settings)
+        at_end.callback(metrics.server_close)
+        at_end.push_async_callback(asyncio.to_thread, metrics.shutdown)
+        at_end.push_async_callback(_stop, servers)
+        for server in servers:
+            await server.start()
+        await _report(servers, db)
+        at_end.push_async_callback(_cancelled, [asyncio.create_task(_keep_reporting(servers, db))])
         yield metrics.server_port
-    finally:
-        for server in servers:
-            await server.look_away()
-        await asyncio.sleep(parameters.current().drain_seconds)
-        for server in servers:
-            await server.stop(parameters.current().grace_seconds)
-        await _cancelled([probe])
-        await asyncio.to_thread(metrics.shutdown)
-        metrics.server_close()
-        await asyncio.to_thread(db.close)
 
 
 def stop_signal() -> asyncio.Event:
@@ -150,11 +152,33 @@ def on_uvloop(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # What a server left behind a moment ago is in nobody's way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
 def _metrics(settings: Settings) -> Any:
     try:
         return prometheus_client.start_http_server(settings.metrics_port, LOOPBACK)
     except OSError as error:
         raise BadSetting(f"--metrics-port: cannot listen on {LOOPBACK}:{settings.metrics_port}") from error
+
+
+async def _stop(servers: Sequence[Server]) -> None:
+    limits = parameters.current()
+    for server in servers:
+        await server.look_away()
+    await asyncio.sleep(limits.drain_seconds)
+    end = time.monotonic() + limits.stop_seconds
+    for server in servers:
+        await server.stop(min(limits.grace_seconds, max(0.0, end - time.monotonic())))
 
 
 async def _keep_reporting(servers: Sequence[Server], db: Database) -> None:

@@ -2,11 +2,13 @@
 # ruff: noqa: RUF009 - every default below is a dataclasses.field.
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import fsspec
 
 from registry import config
 from services.chassis import stores
@@ -38,6 +40,12 @@ def _base_port(text: str) -> int:
     return port
 
 
+def _generation(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("is not a number from 0 up")
+    return int(text)
+
+
 def _auth(text: str) -> str:
     kind, _, place = text.partition("=")
     if text != "dev" and (kind != "jwks" or not place):
@@ -47,9 +55,16 @@ def _auth(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
-    if not urlsplit(text).scheme:
+def _images(text: str) -> str:
+    scheme = urlsplit(text).scheme
+    if not scheme:
         raise ValueError("is not a URL")
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise ValueError(f"begins with {scheme}://, for which a package is missing: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"begins with {scheme}://, which fsspec does not know") from error
     return text
 
 
@@ -79,13 +94,14 @@ class Settings:
     )
     var: Path = _setting(VAR, Path, "folder of whatever is kept, and of the keys that are made on the first run")
     logs: Path = _setting("{var}/log", Path, "folder of the logs, <service>.<n>.jsonl")
-    images: str = _setting("file://{var}/images", _url, "fsspec URL of the image store that all processes share")
+    images: str = _setting("file://{var}/images", _images, "fsspec URL of the image store that all processes share")
     host: str = _setting("127.0.0.1", _text, "address to listen on")
     port: int = _setting(str(FIRST_PORT), _base_port, "port of entry, the others follow in order; 0: free ports")
     metrics_port: int = _setting("0", _port, "port of /metrics on the loopback address; 0: a free one")
     auth: str = _setting("dev", _auth, "who signs tokens: dev (a key made under var) or jwks=<file or URL>")
     issuer: str = _setting("https://sharemesh.local", _text, "the iss claim that tokens must carry")
     audience: str = _setting("sharemesh", _text, "the aud claim that tokens must carry")
+    code_generation: int = _setting("0", _generation, "which key new coupon codes are made with; raise it to rotate")
     service_token: str = _setting("", str, "file of the token for calls to other services; read anew when it changes")
 
     def port_of(self, service: str) -> int:
@@ -93,13 +109,15 @@ class Settings:
         return self.port and self.port + SERVICES.index(service)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give the parser a flag for every setting."""
+def add_flags(parser: argparse.ArgumentParser, shown: Collection[str] | None = None) -> None:
+    """Give the parser a flag for every setting; its help tells of those that are `shown`, None for all."""
     group = parser.add_argument_group("settings", "Each can be given by its environment variable instead.")
     for setting in fields(Settings):
         default = setting.metadata["default"].format(var="<var>")
-        shown = f"{setting.metadata['help']} [{_variable(setting.name)}; default: {default or 'none'}]"
-        group.add_argument(_flag(setting.name), metavar="…", help=shown.replace("%", "%%"))
+        text = f"{setting.metadata['help']} [{_variable(setting.name)}; default: {default or 'none'}]"
+        is_shown = shown is None or setting.name in shown
+        told = text.replace("%", "%%") if is_shown else argparse.SUPPRESS
+        group.add_argument(_flag(setting.name), metavar="…", help=told)
 
 
 def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:

@@ -46,24 +46,28 @@ def is_known(error: errors.Error) -> bool:
 
 def status_of(error: errors.Error, locale: str) -> Status:
     """The whole answer to a refusal that is_known()."""
-    texts = _texts(error.reason)
     metadata = {key: _cut(value) for key, value in error.metadata.items()}
-    status = Status(code=CODES[type(error)].value[0], message=_cut(error.message or _fill(texts.en, metadata)))
-    text = texts.en if locale == "en" else texts.zh_cn
+    told = _told(error.reason, metadata)
+    status = Status(code=CODES[type(error)].value[0], message=_cut(error.message or told.en))
     details: list[Message] = [
         ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
-        LocalizedMessage(locale=locale, message=_fill(text, metadata)),
+        LocalizedMessage(locale=locale, message=told.told(locale)),
     ]
     if error.violations:
-        details.append(BadRequest(field_violations=_fitting(error.violations[:_VIOLATIONS])))
+        details.append(BadRequest(field_violations=_fitting(error.violations[:_VIOLATIONS], locale)))
     if isinstance(error, errors.Exhausted):
-        details.append(QuotaFailure(violations=[QuotaFailure.Violation(subject=error.reason, description=texts.en)]))
+        details.append(QuotaFailure(violations=[QuotaFailure.Violation(subject=error.reason, description=told.en)]))
     if error.retry_after is not None:
         delay = Duration()
         delay.FromMilliseconds(int(error.retry_after * 1000))
         details.append(RetryInfo(retry_delay=delay))
     status.details.extend(_packed(detail) for detail in details)
     return status
+
+
+def message_of(reason: str, metadata: Mapping[str, str], locale: str) -> str:
+    """What a reason of the contract says to a person, filled with its metadata; `locale` is one of LOCALES."""
+    return _told(reason, metadata).told(locale)
 
 
 def locale_of(accept_language: str | None) -> str:
@@ -76,26 +80,36 @@ def locale_of(accept_language: str | None) -> str:
     return max(weighed, key=lambda pair: pair[0])[1] if weighed else LOCALES[0]
 
 
-def _texts(reason: str) -> options_pb2.LocalizedText:
-    return _REASONS[_PREFIX + reason].GetOptions().Extensions[options_pb2.message]
+def _told(reason: str, metadata: Mapping[str, str]) -> errors.Words:
+    """The reason's texts, filled; a value that the contract has words for is told in them."""
+    options = _REASONS[_PREFIX + reason].GetOptions()
+    text, words = options.Extensions[options_pb2.message], options.Extensions[options_pb2.words]
+    chinese, english = {word.value: word.zh_cn for word in words}, {word.value: word.en for word in words}
+    return errors.Words(
+        _fill(text.zh_cn, {key: chinese.get(value, value) for key, value in metadata.items()}),
+        _fill(text.en, {key: english.get(value, value) for key, value in metadata.items()}),
+    )
 
 
 def _fill(text: str, metadata: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda place: metadata.get(place[1], ""), text)
 
 
-def _fitting(violations: Iterable[errors.Violation]) -> Iterator[BadRequest.FieldViolation]:
+def _fitting(violations: Iterable[errors.Violation], locale: str) -> Iterator[BadRequest.FieldViolation]:
     """The first violations that there is room for: who mends these is told of the next."""
     room = _VIOLATIONS_BYTES
-    for field in map(_field, violations):
+    for violation in violations:
+        field = _field(violation, locale)
         room -= field.ByteSize()
         if room < 0:
             return
         yield field
 
 
-def _field(violation: errors.Violation) -> BadRequest.FieldViolation:
-    return BadRequest.FieldViolation(field=_cut(violation.field), description=_cut(violation.description))
+def _field(violation: errors.Violation, locale: str) -> BadRequest.FieldViolation:
+    words = violation.description
+    description = words if isinstance(words, str) else words.told(locale)
+    return BadRequest.FieldViolation(field=_cut(violation.field), description=_cut(description))
 
 
 def _cut(text: str) -> str:

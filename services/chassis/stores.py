@@ -14,9 +14,10 @@ from services.chassis.errors import Unavailable
 
 # How long a statement waits for another's lock; a call that may be tried some times has about ten seconds in all.
 LOCK_WAIT_SECONDS = 2
-# A server in the same mesh accepts within a second or not at all; no statement of ours needs half a minute.
+# A server in the same mesh accepts within a second or not at all; no statement of ours needs ten, and a process that
+# stops waits for those under way.
 CONNECT_SECONDS = 3
-STATEMENT_SECONDS = 30
+STATEMENT_SECONDS = 10
 
 WSREP_NOT_READY = 1047
 WSREP_COMMIT_FAILED = 1180
@@ -35,10 +36,17 @@ _AWAY_MARIA = {
     CR.CR_SERVER_LOST,
     ER.CON_COUNT_ERROR,
     ER.SERVER_SHUTDOWN,
+    # Read-only: after a failover the writer is another server, which a new connection finds.
+    ER.OPTION_PREVENTS_STATEMENT,
     WSREP_NOT_READY,
     WSREP_COMMIT_FAILED,
     CONNECTION_KILLED,
 }
+# Wrong in the URL, so waiting is useless.
+_MISDIRECTED_SQLITE = {sqlite3.SQLITE_NOTADB}
+_MISDIRECTED_MARIA = {ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR}
+
+_MALFORMED = "is not mysql://user:password@host:port/name; percent-encode special characters"
 
 
 def is_passing(error: peewee.PeeweeException) -> bool:
@@ -49,6 +57,12 @@ def is_passing(error: peewee.PeeweeException) -> bool:
 def is_away(error: peewee.PeeweeException) -> bool:
     """Whether the connection or the database itself failed, not the statement."""
     return _code(error, _AWAY_SQLITE, _AWAY_MARIA)
+
+
+def misdirected(error: peewee.PeeweeException) -> str:
+    """The database's own words, without the password, if its URL has the wrong user, password or name; else ""."""
+    cause = getattr(error, "orig", None)
+    return str(cause.args[-1]) if cause and _code(error, _MISDIRECTED_SQLITE, _MISDIRECTED_MARIA) else ""
 
 
 def _code(error: peewee.PeeweeException, sqlite: set[int], maria: set[int]) -> bool:
@@ -155,9 +169,13 @@ Store = SqliteStore | MariaStore
 def store_of(url: str) -> Store:
     """The store that a URL names: sqlite:///relative, sqlite:////absolute or mysql://user:password@host:port/name.
 
-    Nothing is opened. Raises ValueError for anything else.
+    Nothing is opened. Raises ValueError for anything else, in words that hold no part of the URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(_MALFORMED) from None  # Its words may hold a part of the password.
     path = unquote(parts.path[1:])
     if not path:
         raise ValueError("names no database")
@@ -169,10 +187,12 @@ def store_of(url: str) -> Store:
             check_same_thread=False,  # Only for close_all(), after the threads have ended.
         )
     if parts.scheme == "mysql" and parts.hostname:
+        if parts.query or parts.fragment or set(parts.path[1:]) & set("/@"):
+            raise ValueError(_MALFORMED)
         return MariaStore(
             path,
             host=parts.hostname,
-            port=parts.port or 3306,
+            port=port or 3306,
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             collation="utf8mb4_bin",

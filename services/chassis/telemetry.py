@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import structlog
+from google.protobuf.message import Message
 from prometheus_client import Counter, Histogram
 
 from services.chassis import logs
@@ -15,6 +16,10 @@ from services.chassis.trace import Trace
 
 RPCS = Counter("sharemesh_rpcs", "RPCs answered.", ["rpc", "code"])
 SECONDS = Histogram("sharemesh_rpc_seconds", "Seconds from an RPC's arrival to its answer.", ["rpc"])
+
+# The event chain by the collections that its links are in, and the fields that hold their names.
+_LINKS = {"activities": "activity", "shares": "share", "coupons": "coupon"}
+_FIELDS = ("name", *_LINKS.values())
 
 
 @dataclass
@@ -29,6 +34,15 @@ class Record:
     reason: str = ""
     notes: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+
+    def tell(self, message: Message) -> None:
+        """Note the chain's links that a message names at its top; what was noted before stands."""
+        for wanted in _FIELDS:
+            value = getattr(message, wanted, None)
+            # Whatever the field is called, nothing but a name of these collections gets into an event.
+            link = _LINKS.get(value.partition("/")[0]) if isinstance(value, str) else None
+            if link is not None:
+                self.notes.setdefault(link, str(value))
 
 
 class Telemetry:

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from services.chassis.errors import Invalid, Violation, invalid_field
+from services.chassis.errors import Invalid, Violation, Words, invalid_field
 from services.chassis.wire_types import PAIRS, Pair
 
 M = TypeVar("M", bound=Message)
+P = ParamSpec("P")
 
 
 class _Field(NamedTuple):
@@ -43,6 +44,15 @@ def to_message(message_class: type[M], plain: Mapping[str, Any]) -> M:
     """
     fields = _fields(message_class.DESCRIPTOR)
     return message_class(**{f.name: f.to_wire(plain[f.name]) for f in fields if plain.get(f.name) is not None})
+
+
+def packed(message_class: type[M], f: Callable[P, Mapping[str, Any]]) -> Callable[P, M]:
+    """What calls `f` and packs its plain values: for a pool job, since packing a page of snapshots takes long."""
+
+    def call_and_pack(*args: P.args, **kwargs: P.kwargs) -> M:
+        return to_message(message_class, f(*args, **kwargs))
+
+    return call_and_pack
 
 
 @cache
@@ -85,7 +95,7 @@ def _enum_names(enum: EnumDescriptor) -> tuple[dict[int, str | None], dict[str |
 
 def _enum_to_plain(by_number: dict[int, str | None], _: object, number: int) -> str | None:
     if number not in by_number:  # An open enum's value from a newer client.
-        raise invalid_field("", f"{number} is not a value known here")
+        raise invalid_field("", Words(f"{number} 不是可选的值", f"{number} is not a value known here"))
     return by_number[number]
 
 

@@ -12,7 +12,7 @@ from google.type.date_pb2 import Date
 from google.type.money_pb2 import Money
 from google.type.timeofday_pb2 import TimeOfDay
 
-from services.chassis.errors import invalid_field
+from services.chassis.errors import Words, invalid_field
 
 _NANOS = 1_000_000_000
 _NANOS_PER_MINOR = _NANOS // 100
@@ -26,12 +26,14 @@ def money_to_plain(money: Money) -> dict[str, Any]:
     """Money to {"currency": "CNY", "minor": 1234}: hundredths, and nothing finer."""
     minor, finer = divmod(money.nanos, _NANOS_PER_MINOR)
     if finer:
-        raise invalid_field("", "has more than two decimals")
+        raise invalid_field("", Words("最多两位小数", "has more than two decimals"))
     if abs(money.nanos) >= _NANOS or money.units * money.nanos < 0:
-        raise invalid_field("nanos", "is out of range, or has another sign than units")
+        raise invalid_field(
+            "nanos", Words("超出范围，或与整数部分正负不一致", "is out of range, or has another sign than units")
+        )
     total = money.units * 100 + minor
     if not -_MINOR_LIMIT <= total <= _MINOR_LIMIT:
-        raise invalid_field("units", "is out of range")
+        raise invalid_field("units", Words("超出范围", "is out of range"))
     return {"currency": money.currency_code, "minor": total}
 
 
@@ -47,7 +49,7 @@ def timestamp_to_plain(timestamp: Timestamp) -> datetime:
     try:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise invalid_field("", "is not a time between the years 1 and 9999") from error
+        raise invalid_field("", Words("不是有效的时间", "is not a time between the years 1 and 9999")) from error
 
 
 def timestamp_to_wire(instant: datetime) -> Timestamp:
@@ -62,7 +64,7 @@ def timestamp_to_wire(instant: datetime) -> Timestamp:
 def duration_to_plain(duration: Duration) -> int:
     """Duration to whole seconds."""
     if duration.nanos:
-        raise invalid_field("", "is not a whole number of seconds")
+        raise invalid_field("", Words("必须是整秒", "is not a whole number of seconds"))
     return duration.seconds
 
 
@@ -76,7 +78,7 @@ def date_to_plain(day: Date) -> str:
     try:
         return date(day.year, day.month, day.day).isoformat()
     except ValueError as error:
-        raise invalid_field("", "is not a day of the calendar") from error
+        raise invalid_field("", Words("没有这一天", "is not a day of the calendar")) from error
 
 
 def date_to_wire(text: str) -> Date:
@@ -89,9 +91,9 @@ def time_of_day_to_plain(time: TimeOfDay) -> str:
     """TimeOfDay to "HH:MM"; "24:00" is the end of a day."""
     is_within_day = 0 <= time.hours < 24 and 0 <= time.minutes < 60
     if not is_within_day and (time.hours, time.minutes) != (24, 0):
-        raise invalid_field("", "is not a time of day")
+        raise invalid_field("", Words("不是有效的时刻", "is not a time of day"))
     if time.seconds or time.nanos:
-        raise invalid_field("", "is not a whole number of minutes")
+        raise invalid_field("", Words("必须精确到整分钟", "is not a whole number of minutes"))
     return f"{time.hours:02}:{time.minutes:02}"
 
 
@@ -128,7 +130,7 @@ def value_to_plain(value: Value) -> Any:
         case "number_value":
             number = value.number_value
             if not math.isfinite(number):
-                raise invalid_field("", "is not a number that JSON knows")
+                raise invalid_field("", Words("不是有效的数字", "is not a number that JSON knows"))
             return int(number) if number.is_integer() and abs(number) <= _EXACT_LIMIT else number
         case "string_value":
             return value.string_value

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from services.chassis import errors, parameters
-from services.chassis.errors import Violation
+from services.chassis.errors import Violation, Words
 
 _MIB = 1024 * 1024
 # How each format is written. Fixed, so that the same pixels give the same bytes and so the same name.
@@ -62,21 +63,21 @@ def picture_of(content: bytes) -> Picture:
     """
     limits = parameters.current()
     if len(content) > limits.image_bytes:
-        raise _too_large(f"{limits.image_bytes // _MIB} MiB")
+        raise _too_large(f"{limits.image_bytes // _MIB} MB")
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_WRITTEN)) as image:
             # The header tells the size, so a bomb is refused before a pixel is unpacked.
             if image.width * image.height > limits.image_pixels:
-                raise _too_large(f"{limits.image_pixels // 1_000_000} megapixels")
+                raise _too_large(_square(limits.image_pixels))
             # Phones write JPEGs with a preview behind the picture, which Pillow calls MPO; the first is the picture.
             file_format = "JPEG" if image.format == "MPO" else str(image.format)
             if file_format != "JPEG" and getattr(image, "is_animated", False):
-                raise _unreadable("is animated")
+                raise _unreadable(Words("是动图", "is animated"))
             return _written(_drawn(image, limits.image_edge), file_format, limits.image_kept_bytes)
     except Image.DecompressionBombError:
-        raise _too_large(f"{limits.image_pixels // 1_000_000} megapixels") from None
+        raise _too_large(_square(limits.image_pixels)) from None
     except _UNREADABLE as error:
-        raise _unreadable("is not a whole JPEG, PNG or WebP") from error
+        raise _unreadable(Words("不是完整的 JPEG、PNG 或 WebP 文件", "is not a whole JPEG, PNG or WebP")) from error
 
 
 def _drawn(image: Image.Image, edge: int) -> Image.Image:
@@ -114,9 +115,17 @@ def _encoded(drawn: Image.Image, file_format: str) -> bytes:
     return file.getvalue()
 
 
+def _square(pixels: int) -> str:
+    """So many pixels as a person reads them in any language."""
+    edge = math.isqrt(pixels)
+    return f"{edge} × {edge} px"
+
+
 def _too_large(limit: str) -> errors.Invalid:
-    return errors.Invalid("IMAGE_TOO_LARGE", violations=[Violation("content", f"is above {limit}")], limit=limit)
+    return errors.Invalid(
+        "IMAGE_TOO_LARGE", violations=[Violation("content", Words(f"超过 {limit}", f"is above {limit}"))], limit=limit
+    )
 
 
-def _unreadable(description: str) -> errors.Invalid:
+def _unreadable(description: Words) -> errors.Invalid:
     return errors.Invalid("IMAGE_UNREADABLE", violations=[Violation("content", description)])

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.chassis.call import current
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
-from services.chassis.wire import to_message, to_plain
+from services.chassis.wire import packed, to_plain
 from services.entry.domain import activities, images, merchants, staff, stores, templates
 from services.entry.gallery import Gallery
 from sharemesh.v1 import entry_pb2, entry_pb2_grpc
@@ -34,97 +34,102 @@ class Servicer(entry_pb2_grpc.EntryServiceServicer):
         self.gallery.close()
 
     async def CreateMerchant(self, request: entry_pb2.CreateMerchantRequest, context: Any) -> entry_pb2.Merchant:
-        row = await self.db.run(merchants.create_merchant, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Merchant, row)
+        return await self.db.run(
+            packed(entry_pb2.Merchant, merchants.create_merchant), current(), to_plain(request), now=self.clock()
+        )
 
     async def GetMerchant(self, request: entry_pb2.GetMerchantRequest, context: Any) -> entry_pb2.Merchant:
-        row = await self.db.run(merchants.get_merchant, current(), to_plain(request))
-        return to_message(entry_pb2.Merchant, row)
+        return await self.db.run(packed(entry_pb2.Merchant, merchants.get_merchant), current(), to_plain(request))
 
     async def ListMerchants(
         self, request: entry_pb2.ListMerchantsRequest, context: Any
     ) -> entry_pb2.ListMerchantsResponse:
-        page = await self.db.run(merchants.list_merchants, current(), to_plain(request))
-        return to_message(entry_pb2.ListMerchantsResponse, page)
+        return await self.db.run(
+            packed(entry_pb2.ListMerchantsResponse, merchants.list_merchants), current(), to_plain(request)
+        )
 
     async def UpdateMerchant(self, request: entry_pb2.UpdateMerchantRequest, context: Any) -> entry_pb2.Merchant:
-        row = await self.db.run(merchants.update_merchant, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Merchant, row)
+        return await self.db.run(
+            packed(entry_pb2.Merchant, merchants.update_merchant), current(), to_plain(request), now=self.clock()
+        )
 
     async def CreateStore(self, request: entry_pb2.CreateStoreRequest, context: Any) -> entry_pb2.Store:
-        row = await self.db.run(stores.create_store, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Store, row)
+        return await self.db.run(
+            packed(entry_pb2.Store, stores.create_store), current(), to_plain(request), now=self.clock()
+        )
 
     async def GetStore(self, request: entry_pb2.GetStoreRequest, context: Any) -> entry_pb2.Store:
-        row = await self.db.run(stores.get_store, current(), to_plain(request))
-        return to_message(entry_pb2.Store, row)
+        return await self.db.run(packed(entry_pb2.Store, stores.get_store), current(), to_plain(request))
 
     async def ListStores(self, request: entry_pb2.ListStoresRequest, context: Any) -> entry_pb2.ListStoresResponse:
-        page = await self.db.run(stores.list_stores, current(), to_plain(request))
-        return to_message(entry_pb2.ListStoresResponse, page)
+        return await self.db.run(packed(entry_pb2.ListStoresResponse, stores.list_stores), current(), to_plain(request))
 
     async def UpdateStore(self, request: entry_pb2.UpdateStoreRequest, context: Any) -> entry_pb2.Store:
-        row = await self.db.run(stores.update_store, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Store, row)
+        return await self.db.run(
+            packed(entry_pb2.Store, stores.update_store), current(), to_plain(request), now=self.clock()
+        )
 
     async def BindStaff(self, request: entry_pb2.BindStaffRequest, context: Any) -> entry_pb2.StaffBinding:
-        row = await self.db.run(staff.bind_staff, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.StaffBinding, row)
+        return await self.db.run(
+            packed(entry_pb2.StaffBinding, staff.bind_staff), current(), to_plain(request), now=self.clock()
+        )
 
     async def UnbindStaff(self, request: entry_pb2.UnbindStaffRequest, context: Any) -> Empty:
-        row = await self.db.run(staff.unbind_staff, current(), to_plain(request), now=self.clock())
-        return to_message(Empty, row)
+        return await self.db.run(packed(Empty, staff.unbind_staff), current(), to_plain(request), now=self.clock())
 
     async def ListStaff(self, request: entry_pb2.ListStaffRequest, context: Any) -> entry_pb2.ListStaffResponse:
-        page = await self.db.run(staff.list_staff, current(), to_plain(request))
-        return to_message(entry_pb2.ListStaffResponse, page)
+        return await self.db.run(packed(entry_pb2.ListStaffResponse, staff.list_staff), current(), to_plain(request))
 
     async def CreateTemplate(self, request: entry_pb2.CreateTemplateRequest, context: Any) -> entry_pb2.Template:
-        row = await self.db.run(templates.create_template, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Template, row)
+        return await self.db.run(
+            packed(entry_pb2.Template, templates.create_template), current(), to_plain(request), now=self.clock()
+        )
 
     async def GetTemplate(self, request: entry_pb2.GetTemplateRequest, context: Any) -> entry_pb2.Template:
-        row = await self.db.run(templates.get_template, current(), to_plain(request))
-        return to_message(entry_pb2.Template, row)
+        return await self.db.run(packed(entry_pb2.Template, templates.get_template), current(), to_plain(request))
 
     async def ListTemplates(
         self, request: entry_pb2.ListTemplatesRequest, context: Any
     ) -> entry_pb2.ListTemplatesResponse:
-        page = await self.db.run(templates.list_templates, current(), to_plain(request))
-        return to_message(entry_pb2.ListTemplatesResponse, page)
+        return await self.db.run(
+            packed(entry_pb2.ListTemplatesResponse, templates.list_templates), current(), to_plain(request)
+        )
 
     async def CreateActivity(self, request: entry_pb2.CreateActivityRequest, context: Any) -> entry_pb2.Activity:
-        row = await self.db.run(activities.create_activity, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Activity, row)
+        return await self.db.run(
+            packed(entry_pb2.Activity, activities.create_activity), current(), to_plain(request), now=self.clock()
+        )
 
     async def GetActivity(self, request: entry_pb2.GetActivityRequest, context: Any) -> entry_pb2.Activity:
-        row = await self.db.run(activities.get_activity, current(), to_plain(request))
-        return to_message(entry_pb2.Activity, row)
+        return await self.db.run(packed(entry_pb2.Activity, activities.get_activity), current(), to_plain(request))
 
     async def ListActivities(
         self, request: entry_pb2.ListActivitiesRequest, context: Any
     ) -> entry_pb2.ListActivitiesResponse:
-        page = await self.db.run(activities.list_activities, current(), to_plain(request))
-        return to_message(entry_pb2.ListActivitiesResponse, page)
+        return await self.db.run(
+            packed(entry_pb2.ListActivitiesResponse, activities.list_activities), current(), to_plain(request)
+        )
 
     async def UpdateActivity(self, request: entry_pb2.UpdateActivityRequest, context: Any) -> entry_pb2.Activity:
-        row = await self.db.run(activities.update_activity, current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Activity, row)
+        return await self.db.run(
+            packed(entry_pb2.Activity, activities.update_activity), current(), to_plain(request), now=self.clock()
+        )
 
     async def DeleteActivity(self, request: entry_pb2.DeleteActivityRequest, context: Any) -> Empty:
-        row = await self.db.run(activities.delete_activity, current(), to_plain(request), now=self.clock())
-        return to_message(Empty, row)
+        return await self.db.run(
+            packed(Empty, activities.delete_activity), current(), to_plain(request), now=self.clock()
+        )
 
     async def PreviewActivity(self, request: entry_pb2.PreviewActivityRequest, context: Any) -> Snapshot:
-        row = await self.db.run(activities.preview_activity, current(), to_plain(request))
-        return to_message(Snapshot, row)
+        return await self.db.run(packed(Snapshot, activities.preview_activity), current(), to_plain(request))
 
     async def UploadImage(self, request: entry_pb2.UploadImageRequest, context: Any) -> entry_pb2.Image:
         plain = to_plain(request)
         await self.db.run(images.check_owner, current(), plain)
         picture = await self.gallery.keep(request.content)
-        row = await self.db.run(images.keep_image, current(), plain, picture, now=self.clock())
-        return to_message(entry_pb2.Image, row)
+        return await self.db.run(
+            packed(entry_pb2.Image, images.keep_image), current(), plain, picture, now=self.clock()
+        )
 
     async def GetImage(self, request: entry_pb2.GetImageRequest, context: Any) -> HttpBody:
         uid, content_type = await self.db.run(images.find_image, current(), to_plain(request))

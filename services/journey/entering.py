@@ -54,7 +54,7 @@ def enter(scene: Scene) -> None:
         lambda form: form.benefit,
         "amount_off",
     )
-    asked = [(f.label.zh_cn, f.hint.zh_cn, f.example.zh_cn) for f in template.fields if f.is_required]
+    asked = [(f.label.en, f.hint.en, f.example.en) for f in template.fields if f.is_required]
     scene.telling.show.evidence("What the form asks for", [("label", "hint", "example"), *asked])
     draft = content.activity(merchant, TEMPLATE, scene.store, image, scene.today)
     scene.activity = does(

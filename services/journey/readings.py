@@ -14,6 +14,10 @@ def coupon_state(coupon: redeem_pb2.Coupon) -> str:
     return redeem_pb2.CouponState.Name(coupon.state).removeprefix("COUPON_STATE_")
 
 
+def channel(share: share_pb2.Share) -> str:
+    return share_pb2.Channel.Name(share.channel).removeprefix("CHANNEL_")
+
+
 def visited(visit: share_pb2.RecordVisitResponse) -> str:
     return "first visit" if visit.is_first else "seen before"
 

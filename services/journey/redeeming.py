@@ -24,7 +24,7 @@ def redeem(scene: Scene) -> None:
         "verifies Alice's code for an order of ¥128, and holds it",
         till.VerifyCoupon,
         redeem_pb2.VerifyCouponRequest(
-            store=scene.store, codes=[scene.alices.code], basket=order, hold=True, request_id=new_request()
+            store=scene.store, codes=[scene.alices.code], basket=order, hold_coupons=True, request_id=new_request()
         ),
         readings.verdict,
         "¥20.00 off",
@@ -99,8 +99,8 @@ def look_at_the_books(scene: Scene) -> None:
         "reads what the offer gave away",
         lin.redeem.GetActivityReport,
         redeem_pb2.GetActivityReportRequest(activity=scene.activity),
-        lambda report: f"{content.text_of(report.total.discount)} away",
-        "¥50.00 away",
+        lambda report: f"{content.text_of(report.total.discount)} given away",
+        "¥50.00 given away",
     )
     columns = ("", "shares", "visits", "claims", "redeemed", "given away")
     scene.telling.show.evidence(
@@ -110,7 +110,7 @@ def look_at_the_books(scene: Scene) -> None:
         "Lin",
         "reads how the offer got there",
         lin.publish.ListTransitions,
-        publish_pb2.ListTransitionsRequest(name=scene.activity),
+        publish_pb2.ListTransitionsRequest(activity=scene.activity),
         lambda page: f"{len(page.transitions)} transitions",
         "7 transitions",
     )

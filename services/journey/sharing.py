@@ -65,4 +65,6 @@ def _share_on(scene: Scene, customer: Person, what: str, code: str) -> share_pb2
         parent_code=code,
         request_id=new_request(),
     )
-    return scene.telling.does(customer.name, what, customer.share.CreateShare, request)
+    return scene.telling.does(
+        customer.name, what, customer.share.CreateShare, request, readings.channel, "WECHAT_MOMENTS"
+    )

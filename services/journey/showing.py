@@ -55,7 +55,8 @@ def say_where(addresses: Mapping[str, str], metrics_port: int, settings: Setting
         f"{addresses['redeem']} sharemesh.v1.RedeemService/ListCoupons",
         soft_wrap=True,
     )
-    console.print(f"\nAnybody else: {_command()} token --role merchant --subject {CAST['Lin'][1]}", soft_wrap=True)
+    console.print("\nNo grpcurl? go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest", soft_wrap=True)
+    console.print(f"Anybody else: {_command()} token --role merchant --subject {CAST['Lin'][1]}", soft_wrap=True)
 
 
 def _command() -> str:

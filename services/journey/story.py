@@ -9,9 +9,9 @@ from services.journey.scene import Scene
 from services.journey.telling import JourneyEnded, Show, Step, Telling
 
 PROLOGUE = (
-    "Lin owns 川味小馆, a small Sichuan restaurant in Chengdu; Jie stands at its till. Alice and Bob",
-    "are hungry. Mallory owns the place across the street, and is curious.",
-    "Every step is one gRPC call, made and seen from outside.",
+    "Lin owns 川味小馆, a small Sichuan restaurant in Chengdu; Jie stands at its till. Alice and Bob are hungry. "
+    "Mallory owns the place across the street, and is curious. Every step is one gRPC call, made and seen from "
+    "outside. A refusal can be just what should happen: “expected?” tells."
 )
 
 

@@ -1,13 +1,14 @@
-"""Shows the journey on a console: a table for each chapter, at most 100 columns, plain in a log."""
+"""Shows the journey on a console: a table for each chapter, from 80 to 100 columns wide, plain in a log."""
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,10 @@ from services.journey.story import PROLOGUE
 from services.journey.telling import Step
 
 WIDTH = 100
-COLUMNS = (("#", 2), ("who", 7), ("what", 34), ("call", 17), ("outcome", 22), ("expected?", 9), ("ms", 3))
+COLUMNS = {"#": 2, "who": 7, "what": 34, "call": 17, "outcome": 22, "expected?": 9, "ms": 3}
+# What a console that is narrower than WIDTH goes without, and the least that is left of the one column that shrinks.
+SPARED = ("call", "ms")
+LEAST = 12
 
 
 def console(file: TextIO | None = None) -> Console:
@@ -34,13 +38,13 @@ class Shown:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._number = 0
-        for line in PROLOGUE:
-            console.print(line)
+        self._columns = _columns(console.width)
+        self._print(Text(PROLOGUE))
 
     def chapter(self, title: str) -> None:
         self._console.print()
         self._console.print(title, style="bold")
-        self._row([Text(name, "dim") for name, _ in COLUMNS])
+        self._row({name: Text(name, "dim") for name in COLUMNS})
         self._console.print(Text("─" * self._console.width, "dim"))
 
     def step(self, step: Step) -> None:
@@ -49,9 +53,17 @@ class Shown:
         what = Text(step.what)
         if step.words:
             what.append(f"\n“{step.words}”", "dim")
-        verdict = Text("yes" if step.is_expected else "NO", color)
-        took = f"{step.milliseconds:.0f}"
-        self._row([str(self._number), step.who, what, step.rpc, Text(step.outcome, color), verdict, took])
+        self._row(
+            {
+                "#": str(self._number),
+                "who": step.who,
+                "what": what,
+                "call": step.rpc,
+                "outcome": Text(step.outcome, color),
+                "expected?": Text("yes" if step.is_expected else "NO", color),
+                "ms": f"{step.milliseconds:.0f}",
+            }
+        )
         if not step.is_expected:
             self._console.print(Text(f"   expected was {step.expected}", "bold red"))
 
@@ -61,15 +73,33 @@ class Shown:
             table.add_column(name, overflow="fold")
         for row in rows[1:]:
             table.add_row(*row)
-        self._console.print(Padding(table, (1, 0, 1, 3)))
+        self._print(Padding(table, (1, 0, 1, 3)))
 
-    def _row(self, cells: Sequence[str | Text]) -> None:
+    def _row(self, cells: Mapping[str, str | Text]) -> None:
         """Fixed columns, so that rows can be printed one by one, as the steps happen."""
         row = Table.grid(padding=(0, 1, 0, 0))
-        for name, width in COLUMNS:
+        for name, width in self._columns.items():
             row.add_column(width=width, overflow="fold", justify="right" if name == "ms" else "left")
-        row.add_row(*cells)
-        self._console.print(row)
+        row.add_row(*(cells[name] for name in self._columns))
+        self._print(row)
+
+    def _print(self, table: RenderableType) -> None:
+        """Without the blanks that fill a table's lines."""
+        for line in self._console.render_lines(table, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+            self._console.print(Text.assemble(*((one.text, one.style or "") for one in line)), soft_wrap=True)
+
+
+def _columns(width: int) -> dict[str, int]:
+    """The columns that a console of so many has room for, with their widths; each is followed by a blank."""
+    if width >= WIDTH:
+        return COLUMNS
+    kept = {name: size for name, size in COLUMNS.items() if name not in SPARED}
+    others = sum(size + 1 for name, size in kept.items() if name != "what")
+    return {**kept, "what": max(LEAST, width - others - 1)}
 
 
 def summary(steps: Sequence[Step]) -> str:

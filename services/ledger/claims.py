@@ -1,7 +1,7 @@
 """Claiming: a list of claims in one transaction, each taking stock, the customer's limit and the budget, or refused."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -55,6 +55,7 @@ class _Book:
 
     supplies: dict[int, Supply]
     promises: dict[int, Promise]
+    customers: Collection[str]
     days: dict[tuple[int, str], DayStock]
     counters: dict[tuple[int, str], CustomerCounter]
     old_customers: set[str]
@@ -103,6 +104,7 @@ def _read(commands: Sequence[Claim], now: datetime) -> _Book:
     return _Book(
         supplies,
         promises,
+        rows.lock_customers({command.customer for command in counted}) if counted else (),
         rows.lock_days(days) if days else {},
         rows.lock_counters(counters | {(0, customer) for customer in new}) if counters else {},
         rows.old_customers(new) if new else set(),
@@ -115,6 +117,8 @@ def _decide(command: Claim, book: _Book, now: datetime) -> errors.Error | None:
     supply = book.supplies.get(command.activity_id)
     if supply is None:
         return errors.FailedPrecondition("ACTIVITY_NOT_PUBLISHED")
+    if command.customer not in book.customers:  # Erased since the claim came in: the next try finds who it is now.
+        return errors.Conflict("TRY_AGAIN")
     terms = book.promises[command.activity_id].terms
     day = book.days[command.activity_id, _today(book.promises[command.activity_id], now)]
     counter = book.counters[command.activity_id, command.customer]

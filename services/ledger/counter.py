@@ -12,7 +12,7 @@ from services.ledger.discount import GiftLine, price
 from services.ledger.promises import Promise, promise
 from services.ledger.refusal import Refusal
 from services.schema import replay
-from services.schema.tables import Coupon, Redemption, Replay, Store, Supply
+from services.schema.tables import Coupon, Replay, Store, Supply
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Counter:
     coupons: dict[str, Coupon]
     promises: dict[int | None, Promise]
     old_customers: set[str | None]
-    redeem_times: dict[int | None, datetime]
+    uses: dict[int | None, tuple[datetime, str]]
     supplies: dict[int, Supply] = field(default_factory=dict)
     replays: dict[str, Replay] = field(default_factory=dict)
 
@@ -107,18 +107,20 @@ def judged(order: Order, counter: Counter, now: datetime) -> list[Verdict]:
 
 
 def _coupons(commands: Sequence[Order]) -> list[Coupon]:
+    """The coupons that are shown, and those that lie on the counter by a hold that is named."""
     codes = {code for command in commands for code in command.codes}
-    return list(Coupon.select().where(Coupon.code.in_(sorted(codes)))) if codes else []
+    shown = list(Coupon.select().where(Coupon.code.in_(sorted(codes)))) if codes else []
+    named = {command.hold for command in commands if command.hold}
+    held = Coupon.select().where(Coupon.hold.in_(sorted(named)), Coupon.code.not_in(sorted(codes))) if named else ()
+    return [*shown, *held]
 
 
 def _counter(coupons: Sequence[Coupon]) -> Counter:
     promises = _promises(coupons)
-    used = [coupon.redemption_id for coupon in coupons if coupon.redemption_id is not None]
-    standing = Redemption.select().where(Redemption.id.in_(used)) if used else ()
-    times: dict[int | None, datetime] = {row.id: row.use_time for row in standing}
+    uses = rows.uses(coupon.redemption_id for coupon in coupons)
     new = {c.customer for c in coupons if c.customer and rules.is_for_new_customers(promises[c.publication_id].terms)}
     old: set[str | None] = {*rows.old_customers(new)} if new else set()
-    return Counter({coupon.code: coupon for coupon in coupons}, promises, old, times)
+    return Counter({coupon.code: coupon for coupon in coupons}, promises, old, uses)
 
 
 def _promises(coupons: Sequence[Coupon]) -> dict[int | None, Promise]:
@@ -150,7 +152,7 @@ def _presented(code: str, order: Order, counter: Counter, now: datetime) -> Verd
         state=coupon.state,
         start_time=coupon.start_time,
         expire_time=coupon.expire_time,
-        redeem_time=counter.redeem_times.get(coupon.redemption_id),
+        use=counter.uses.get(coupon.redemption_id),
         hold=coupon.hold,
         hold_until=coupon.hold_until,
         hold_store_id=coupon.hold_store_id,

@@ -4,10 +4,10 @@ from peewee import IntegrityError
 
 from services.chassis import errors
 from services.chassis.names import new_uid
-from services.ledger import rows
+from services.ledger import rows, rules
 from services.ledger.codes import CouponCodes
 from services.schema.lifecycle import Why
-from services.schema.tables import Coupon, Redemption
+from services.schema.tables import Coupon
 
 # A random code meets one in use once in millions of blocks; three times running it is no accident.
 _TRIES = 3
@@ -42,8 +42,7 @@ def void(coupon_id: int, activity_id: int, why: Why) -> Coupon:
     rows.lock_supplies([activity_id])
     coupon = rows.lock_coupons([coupon_id])[coupon_id]
     if coupon.state == "REDEEMED":
-        use_time = Redemption.get_by_id(coupon.redemption_id).use_time
-        raise errors.FailedPrecondition("COUPON_REDEEMED", time=use_time.isoformat(timespec="seconds"))
+        raise rules.redeemed(*rows.uses([coupon.redemption_id])[coupon.redemption_id]).error()
     if coupon.state == "VOID":
         raise errors.FailedPrecondition("COUPON_VOID")
     rows.move_coupon(coupon, "VOID", why, hold=None, hold_store_id=None, hold_until=None)

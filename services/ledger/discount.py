@@ -68,8 +68,8 @@ def price(basket: Basket, coupons: Sequence[Terms], activities: Sequence[str]) -
     5. A percentage is rounded half up to the minor unit, which favours neither side. Caps bound every amount.
     6. A coupon that would take nothing off is refused rather than used up, except a gift that is handed over.
 
-    Returns a Quote. Refusals are NOT_STACKABLE, NO_ELIGIBLE_ITEM and BELOW_THRESHOLD, whose metadata `missing` reads
-    "CNY 12.00" (with `missing_minor` and `currency`) or, when units are missing, "×2" (with `missing_units`).
+    Returns a Quote. Refusals are NOT_STACKABLE, NO_ELIGIBLE_ITEM, BELOW_THRESHOLD, whose metadata `missing` reads
+    "¥12.00" (with `missing_minor` and `currency`), and UNITS_MISSING, whose `missing` counts units.
     Raises ValueError unless there is one activity for each coupon.
     """
     if len(coupons) != len(activities):
@@ -132,8 +132,7 @@ def _group(terms: Terms, benefit: BuyGet, rest: Remainder) -> int | Refusal:
     runs, size = rest.runs(terms.covers), benefit.buy + benefit.get
     units = sum(run.count for run in runs)
     if 0 < units < size:
-        missing = str(size - units)
-        return Refusal("BELOW_THRESHOLD", {"missing": f"×{missing}", "missing_units": missing})
+        return Refusal("UNITS_MISSING", {"missing": str(size - units)})
     return free_cheapest(runs, benefit, rest)
 
 
@@ -173,5 +172,6 @@ def _deduct(terms: Terms, benefit: AmountOff | NewCustomer | PercentOff, rest: R
 
 
 def _below(terms: Terms, missing: int) -> Refusal:
-    money = f"{terms.currency} {missing // 100}.{missing % 100:02d}"
+    sign = "¥" if terms.currency == "CNY" else f"{terms.currency} "
+    money = f"{sign}{missing // 100}.{missing % 100:02d}"
     return Refusal("BELOW_THRESHOLD", {"missing": money, "missing_minor": str(missing), "currency": terms.currency})

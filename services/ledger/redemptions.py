@@ -1,6 +1,7 @@
 """Redeeming: a list of orders in one transaction, each with all of its coupons or none; and taking one back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.chassis import errors
@@ -49,7 +50,7 @@ def reverse(redemption: Redemption, why: Why) -> None:
         rows.move_coupon(coupons[part.coupon_id], "CLAIMED", why, redemption_id=None)
         Supply.update(redeemed=Supply.redeemed - 1).where(Supply.activity_id == part.activity_id).execute()
     RedeemedCoupon.update(standing=None).where(RedeemedCoupon.redemption_id == redemption.id).execute()
-    rewards.revoke(redemption.id)
+    rewards.revoke(redemption.id, why.now)
 
 
 def _redeem(order: Order, counter: Counter, now: datetime) -> Outcome:
@@ -87,6 +88,9 @@ def _enter(order: Order, verdicts: Sequence[Verdict], counter: Counter, now: dat
         reverse_until=now + timedelta(seconds=window),
     )
     why = Why(Actor.of(order.call), now)
+    for coupon in counter.coupons.values():
+        if order.hold and coupon.hold == order.hold and coupon.code not in order.codes:
+            rows.move_coupon(coupon, "CLAIMED", replace(why, reason="release"), **NO_HOLD)
     for coupon, verdict in used:
         rows.move_coupon(coupon, "REDEEMED", why, redemption_id=redemption.id, **NO_HOLD)
         RedeemedCoupon.create(
@@ -102,6 +106,6 @@ def _enter(order: Order, verdicts: Sequence[Verdict], counter: Counter, now: dat
         Supply.update(redeemed=Supply.redeemed + 1).where(Supply.activity_id == coupon.activity_id).execute()
         supply, promised = counter.supplies[coupon.activity_id], counter.promises[coupon.publication_id]
         rewards.hold(coupon, promised.terms, supply, redemption.id, now)
-        counter.redeem_times[redemption.id] = now
+        counter.uses[redemption.id] = (now, order.store.zone)
         counter.old_customers.add(coupon.customer)
     return redemption

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from services.chassis import errors
 from services.ledger.terms import Terms
 from services.schema.tables import Coupon, Reward, Share, Supply
 
@@ -42,10 +43,12 @@ def hold(coupon: Coupon, terms: Terms, supply: Supply, redemption_id: int, now: 
     )
 
 
-def revoke(redemption_id: int) -> None:
-    """Take the rewards of a redemption back, under the supplies' locks."""
+def revoke(redemption_id: int, now: datetime) -> None:
+    """Take the rewards of a redemption back, under the supplies' locks; Conflict(TRY_AGAIN) if one is gone already."""
     for reward in Reward.select().where(Reward.redemption_id == redemption_id, Reward.state == "HELD"):
-        Reward.update(state="REVOKED").where(Reward.id == reward.id).execute()
+        revoked = Reward.update(state="REVOKED", revoke_time=now).where(Reward.id == reward.id, Reward.state == "HELD")
+        if revoked.execute() != 1:
+            raise errors.Conflict("TRY_AGAIN")
         Supply.update(rewarded=Supply.rewarded - reward.amount).where(
             Supply.activity_id == reward.activity_id
         ).execute()

@@ -1,6 +1,6 @@
 """The ledger's statements: rows locked in one order, history written beside every change, row counts looked at.
 
-The order is supplies, then customers' counters and day stocks, then coupons, each in key order.
+The order is supplies, then customers, then their counters and day stocks, then coupons, each in key order.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -14,10 +14,13 @@ from services.schema.lifecycle import Why
 from services.schema.tables import (
     Coupon,
     CouponEvent,
+    Customer,
     CustomerCounter,
     DayStock,
     RedeemedCoupon,
+    Redemption,
     Replay,
+    Store,
     Supply,
     locked,
 )
@@ -55,6 +58,12 @@ def lock_supplies(activity_ids: Collection[int]) -> dict[int, Supply]:
     """The supplies of these activities, locked; an activity that was never published has none."""
     query = Supply.select().where(Supply.activity_id.in_(sorted(activity_ids))).order_by(Supply.activity_id)
     return {row.activity_id: row for row in locked(query)}
+
+
+def lock_customers(pseudonyms: Collection[str]) -> dict[str, Customer]:
+    """Those of these customers who are known, locked: nobody is erased while claiming."""
+    query = Customer.select().where(Customer.pseudonym.in_(sorted(pseudonyms))).order_by(Customer.pseudonym)
+    return {row.pseudonym: row for row in locked(query)}
 
 
 def lock_counters(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], CustomerCounter]:
@@ -131,14 +140,33 @@ def remember(coupons: Iterable[Coupon], before: str, why: Why) -> None:
     ).execute()
 
 
+def uses(redemptions: Iterable[int | None]) -> dict[int | None, tuple[datetime, str]]:
+    """When each of these redemptions was made, and the zone of its store; None is no redemption."""
+    wanted = [key for key in redemptions if key is not None]
+    made = list(Redemption.select().where(Redemption.id.in_(wanted))) if wanted else []
+    stores = Store.select(Store.id, Store.zone).where(Store.id.in_([row.store_id for row in made])) if made else ()
+    zones = {store.id: store.zone for store in stores}
+    return {row.id: (row.use_time, zones[row.store_id]) for row in made}
+
+
 def old_customers(customers: Collection[str]) -> set[str]:
-    """Those of these customers who have a standing redemption."""
-    query = (
-        RedeemedCoupon.select(RedeemedCoupon.customer)
-        .where(RedeemedCoupon.customer.in_(sorted(customers)), RedeemedCoupon.standing == 1)
-        .distinct()
+    """Those of these customers who have a standing redemption, or are marked for one from before they were erased."""
+    wanted = sorted(customers)
+    used = RedeemedCoupon.select(RedeemedCoupon.customer).where(
+        RedeemedCoupon.customer.in_(wanted), RedeemedCoupon.standing == 1
     )
-    return {row.customer for row in query}
+    marked = CustomerCounter.select(CustomerCounter.customer).where(
+        CustomerCounter.activity_id == 0, CustomerCounter.customer.in_(wanted), CustomerCounter.claims > 0
+    )
+    return {row.customer for row in used | marked}
+
+
+def mark_old(customer: str) -> None:
+    """Keep in the counters that the customer has redeemed here."""
+    lock_counters({(0, customer)})
+    CustomerCounter.update(claims=1).where(
+        CustomerCounter.activity_id == 0, CustomerCounter.customer == customer
+    ).execute()
 
 
 def replays(keys: Collection[str]) -> dict[str, Replay]:

@@ -86,16 +86,22 @@ def is_for_new_customers(terms: Terms) -> bool:
 
 @dataclass(frozen=True)
 class Presented:
-    """A coupon as it lies on the counter."""
+    """A coupon as it lies on the counter; `use` is when it was redeemed and the zone of the store that did."""
 
     state: str
     start_time: datetime
     expire_time: datetime
-    redeem_time: datetime | None
+    use: tuple[datetime, str] | None
     hold: str | None
     hold_until: datetime | None
     hold_store_id: int | None
     is_new_customer: bool
+
+
+def redeemed(time: datetime, zone: str) -> Refusal:
+    """The refusal of a coupon that was redeemed at this time, as the clock of that store showed it."""
+    told = {"time": schedule.shown(time, zone), "redeem_time": time.isoformat(timespec="seconds")}
+    return Refusal("COUPON_REDEEMED", told)
 
 
 def why_not_usable(
@@ -108,11 +114,14 @@ def why_not_usable(
     store_id, store_name, zone = store
     if coupon.state == "VOID":
         return Refusal("COUPON_VOID")
-    if coupon.state == "REDEEMED":
-        time = "" if coupon.redeem_time is None else coupon.redeem_time.isoformat(timespec="seconds")
-        return Refusal("COUPON_REDEEMED", {"time": time})
+    if coupon.use is not None:
+        return redeemed(*coupon.use)
+    if coupon.state != "CLAIMED":
+        return Refusal("COUPON_STATE", {"state": coupon.state})
     if now < coupon.start_time:
-        return Refusal("COUPON_NOT_YET_VALID")
+        start = coupon.start_time
+        told = {"time": schedule.shown(start, zone), "start_time": start.isoformat(timespec="seconds")}
+        return Refusal("COUPON_NOT_YET_VALID", told)
     if now >= coupon.expire_time:
         return Refusal("COUPON_EXPIRED")
     is_held = coupon.hold is not None and coupon.hold_until is not None and now < coupon.hold_until
@@ -124,4 +133,4 @@ def why_not_usable(
         return Refusal("STORE_NOT_IN_SCOPE")
     if is_for_new_customers(terms) and not coupon.is_new_customer:
         return Refusal("NEW_CUSTOMERS_ONLY")
-    return schedule.usable_at(terms, now, zone)
+    return schedule.usable_at(terms, now, zone, coupon.expire_time)

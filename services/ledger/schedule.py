@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -44,10 +45,11 @@ def phase(terms: Terms, now: datetime) -> Phase:
     return "RUNNING" if now < end else "ENDED"
 
 
-def usable_at(terms: Terms, now: datetime, store_zone: str) -> Refusal | None:
+def usable_at(terms: Terms, now: datetime, store_zone: str, until: datetime | None = None) -> Refusal | None:
     """Why a coupon is not taken at this hour in a store of this zone: BLACKOUT_DATE (`date`) or OUTSIDE_WINDOW
-    (`local_time`); None when it is taken. The tail of a window after midnight belongs to the weekday it started on,
-    but to the blackout date that the store's calendar shows.
+    (`local_time`, and as `next` when a window opens next before `until`, "-" for never); None when it is taken. The
+    tail of a window after midnight belongs to the weekday it started on, but to the blackout date that the store's
+    calendar shows.
     """
     local = _local(now, store_zone)
     today = local.date().isoformat()
@@ -62,12 +64,32 @@ def usable_at(terms: Terms, now: datetime, store_zone: str) -> Refusal | None:
             return None
     if not terms.windows:
         return None
-    return Refusal("OUTSIDE_WINDOW", {"local_time": local.strftime("%Y-%m-%dT%H:%M")})
+    opening = next((opens for opens in _openings(terms, local) if until is None or opens < until), None)
+    told = "-" if opening is None else shown(opening, store_zone)
+    return Refusal("OUTSIDE_WINDOW", {"local_time": local.strftime("%Y-%m-%dT%H:%M"), "next": told})
 
 
 def local_date(now: datetime, zone: str) -> str:
     """The date, YYYY-MM-DD, that a calendar in the zone shows at this instant."""
     return _local(now, zone).date().isoformat()
+
+
+def shown(instant: datetime, zone: str) -> str:
+    """The instant as a clock on the wall of the zone shows it: YYYY-MM-DD HH:MM."""
+    return _local(instant, zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _openings(terms: Terms, local: datetime) -> Iterator[datetime]:
+    """When windows begin after this local time, the soonest first; on blackout dates none does."""
+    # Each window opens within a week, unless all of its days are blacked out.
+    for days in range(8 + 7 * len(terms.blackout_dates)):
+        day = local.date() + timedelta(days=days)
+        if day.isoformat() in terms.blackout_dates:
+            continue
+        for start in sorted(window.start for window in terms.windows if day.weekday() in window.weekdays):
+            opens = datetime.combine(day, time(start // 60, start % 60), local.tzinfo)
+            if opens > local:
+                yield opens
 
 
 def _local(now: datetime, zone: str) -> datetime:

@@ -53,7 +53,8 @@ def adjust(
 ) -> Supply:
     """Raise what an activity gives, or stop and resume its issuing; None leaves as it is, day stock 0 lifts the limit.
 
-    Call it inside a write(). Raises FailedPrecondition: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+    Call it inside a write(). Raises FailedPrecondition: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK and,
+    for a limit where there is none, SUPPLY_NOT_LIMITED.
     """
     row: Supply | None = locked(Supply.select().where(Supply.activity_id == activity_id)).first()
     if row is None or row.state == "WITHDRAWN":
@@ -62,10 +63,11 @@ def adjust(
         _must_not_shrink("stock", row.stock, stock)
         row.stock = stock
     if day_stock is not None:
-        _must_not_shrink("day_stock", row.day_stock or float("inf"), day_stock or float("inf"))
+        # 0 is no limit.
+        _must_not_shrink("day_stock", row.day_stock or None, day_stock or float("inf"))
         row.day_stock = day_stock
     if budget is not None:
-        _must_not_shrink("budget", float("inf") if row.budget is None else row.budget, budget)
+        _must_not_shrink("budget", row.budget, budget)
         row.budget = budget
     if is_stopped is not None:
         row.is_stopped = is_stopped
@@ -73,8 +75,11 @@ def adjust(
     return row
 
 
-def _must_not_shrink(field: str, present: float, wanted: float) -> None:
-    if wanted < present:
+def _must_not_shrink(field: str, present: float | None, wanted: float) -> None:
+    """Refuse a limit below the present one, and one where there is none."""
+    if present is None and wanted != float("inf"):
+        raise errors.FailedPrecondition("SUPPLY_NOT_LIMITED", field=field)
+    if present is not None and wanted < present:
         raise errors.FailedPrecondition("SUPPLY_CANNOT_SHRINK", field=field)
 
 

@@ -22,7 +22,8 @@ def coupon_views(coupons: Sequence[Coupon], now: datetime, *, with_code: bool) -
     activities = _names("activities", Activity, {coupon.activity_id for coupon in coupons})
     merchants = _names("merchants", Merchant, {coupon.merchant_id for coupon in coupons})
     shares = _names("shares", Share, {coupon.share_id for coupon in coupons})
-    redemptions = _names("redemptions", Redemption, {coupon.redemption_id for coupon in coupons})
+    uses = _uses(coupons)
+    stores = _names("stores", Store, {use.store_id for use in uses.values()})
     views = []
     for coupon in coupons:
         view: Plain = {
@@ -34,8 +35,14 @@ def coupon_views(coupons: Sequence[Coupon], now: datetime, *, with_code: bool) -
             "claim_time": coupon.claim_time,
             "start_time": coupon.start_time,
             "expire_time": coupon.expire_time,
-            "redemption": redemptions.get(coupon.redemption_id),
         }
+        use = uses.get(coupon.redemption_id)
+        if use is not None:
+            view |= {
+                "redemption": name("redemptions", use.uid),
+                "redeem_time": use.use_time,
+                "redeem_store": stores[use.store_id],
+            }
         if coupon.publication_id is not None:
             promised = promise(coupon.publication_id)
             view |= {
@@ -95,9 +102,21 @@ def redemption_views(redemptions: Sequence[Redemption]) -> list[Plain]:
             ],
             "reverse_time": redemption.reverse_time,
             "reverse_reason": redemption.reverse_reason,
+            "reverse_expire_time": _reverse_expire_time(redemption),
         }
         for redemption in redemptions
     ]
+
+
+def _uses(coupons: Sequence[Coupon]) -> dict[int | None, Redemption]:
+    """The redemptions that used these coupons, by their ids."""
+    ids = {coupon.redemption_id for coupon in coupons} - {None}
+    return {row.id: row for row in Redemption.select().where(Redemption.id.in_(ids))} if ids else {}
+
+
+def _reverse_expire_time(redemption: Redemption) -> datetime | None:
+    """Until when it can be taken back; None if its coupons never let it."""
+    return redemption.reverse_until if redemption.reverse_until > redemption.use_time else None
 
 
 def _money(redemption: Redemption, minor: int) -> Plain:

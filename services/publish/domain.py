@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from services.chassis import call as calls
 from services.chassis import database, errors, paging
 from services.chassis.call import Call
 from services.chassis.names import uid_of
@@ -25,7 +24,6 @@ def submit_activity(call: Call, plain: dict[str, Any], now: datetime) -> Pending
     (ETAG_MISMATCH); FailedPrecondition: ACTIVITY_STATE, ACTIVITY_ENDED; Invalid for content that became invalid.
     """
     found = access.activity(call, plain["name"])
-    calls.note(activity=plain["name"])
 
     def command() -> str:
         activity = lifecycle.lock(found.uid)
@@ -48,7 +46,7 @@ def _check(activity: Activity, now: datetime) -> None:
     """What held when it was entered may hold no more: zones change, and so do the rules."""
     found = [errors.Violation(f"terms.{path}", told) for path, told in checks.check(activity.content["terms"])]
     if not activity.content["title"].strip():
-        found.append(errors.Violation("title", "is required"))
+        found.append(errors.Violation("title", errors.Words("请填写此项", "is required")))
     if found:
         raise errors.Invalid("INVALID_FIELD", violations=found)
     if schedule.phase(Terms.of(activity.content["terms"]), now) == "ENDED":
@@ -64,7 +62,6 @@ def withdraw_activity(call: Call, plain: dict[str, Any], now: datetime) -> dict[
     """Take back a submission that waits for its decision, and the publication that customers see, with
     plain["reason"]. Returns the Activity. Raises NotFound; FailedPrecondition(ACTIVITY_STATE) if there is neither."""
     found = access.activity(call, plain["name"])
-    calls.note(activity=plain["name"])
 
     def command() -> str:
         activity = lifecycle.lock(found.uid)
@@ -89,16 +86,15 @@ def adjust_supply(call: Call, plain: dict[str, Any], now: datetime) -> dict[str,
     """Raise stock, day stock or budget, or stop and resume issuing; what `plain` lacks stays. Returns the Supply.
 
     Raises NotFound; Invalid: CURRENCY_MISMATCH, INVALID_FIELD; FailedPrecondition: ACTIVITY_NOT_PUBLISHED,
-    SUPPLY_CANNOT_SHRINK.
+    SUPPLY_CANNOT_SHRINK, SUPPLY_NOT_LIMITED.
     """
     activity = access.activity(call, plain["name"])
     merchant = Merchant.get_by_id(activity.merchant_id)
-    calls.note(activity=plain["name"])
     budget = plain.get("budget")
     if budget is not None and budget["currency"] != merchant.currency:
         raise errors.Invalid("CURRENCY_MISMATCH", currency=budget["currency"])
     if budget is not None and budget["minor"] < 0:
-        raise errors.invalid_field("budget", "must not be negative")
+        raise errors.invalid_field("budget", errors.Words("不能为负数", "must not be negative"))
 
     def command() -> str:
         supply.adjust(
@@ -117,8 +113,8 @@ def adjust_supply(call: Call, plain: dict[str, Any], now: datetime) -> dict[str,
 
 def list_transitions(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A page of an activity's history, the oldest first. Raises NotFound."""
-    activity = access.activity(call, plain["name"])
-    asked = {"name": plain["name"]}
+    activity = access.activity(call, plain["activity"], "activity")
+    asked = {"activity": plain["activity"]}
     page = paging.page_of(plain.get("page_token", ""), plain.get("page_size", 0), call, asked)
     rows = transitions_after(activity.id, page.after or 0, page.size + 1)
     shown = rows[: page.size]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from services.chassis import call
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
-from services.chassis.wire import to_message, to_plain
+from services.chassis.wire import packed, to_message, to_plain
 from services.publish import domain
 from services.publish.auditor import Auditor
 from services.publish.sweep import Sweep
@@ -46,25 +46,28 @@ class Servicer(publish_pb2_grpc.PublishServiceServicer):
         if pending is not None:
             # After the commit: whatever becomes of the asking, the submission is kept.
             await self.submissions.ask(pending)
-        return to_message(entry_pb2.Activity, await self.db.run(domain.activity_of, call.current(), plain))
+        return await self.db.run(packed(entry_pb2.Activity, domain.activity_of), call.current(), plain)
 
     async def WithdrawActivity(self, request: publish_pb2.WithdrawActivityRequest, context: Any) -> entry_pb2.Activity:
-        activity = await self.db.run(domain.withdraw_activity, call.current(), to_plain(request), now=self.clock())
-        return to_message(entry_pb2.Activity, activity)
+        return await self.db.run(
+            packed(entry_pb2.Activity, domain.withdraw_activity), call.current(), to_plain(request), now=self.clock()
+        )
 
     async def AdjustSupply(self, request: publish_pb2.AdjustSupplyRequest, context: Any) -> publish_pb2.Supply:
-        supply = await self.db.run(domain.adjust_supply, call.current(), to_plain(request), now=self.clock())
-        return to_message(publish_pb2.Supply, supply)
+        return await self.db.run(
+            packed(publish_pb2.Supply, domain.adjust_supply), call.current(), to_plain(request), now=self.clock()
+        )
 
     async def ListTransitions(
         self, request: publish_pb2.ListTransitionsRequest, context: Any
     ) -> publish_pb2.ListTransitionsResponse:
-        page = await self.db.run(domain.list_transitions, call.current(), to_plain(request), now=self.clock())
-        return to_message(publish_pb2.ListTransitionsResponse, page)
+        list_transitions = packed(publish_pb2.ListTransitionsResponse, domain.list_transitions)
+        return await self.db.run(list_transitions, call.current(), to_plain(request), now=self.clock())
 
     async def GetPublication(self, request: publish_pb2.GetPublicationRequest, context: Any) -> publish_pb2.Publication:
-        publication = await self.db.run(domain.get_publication, call.current(), to_plain(request), now=self.clock())
-        return to_message(publish_pb2.Publication, publication)
+        return await self.db.run(
+            packed(publish_pb2.Publication, domain.get_publication), call.current(), to_plain(request), now=self.clock()
+        )
 
     async def WatchActivity(
         self, request: publish_pb2.WatchActivityRequest, context: Any

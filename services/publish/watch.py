@@ -80,7 +80,7 @@ async def watch(
 
 def _begin(call: Call, plain: dict[str, Any]) -> tuple[Watched, int, dict[str, Any] | None]:
     """Who watches what, the number that the stream goes on behind, and its first event unless it is resumed."""
-    activity = access.activity(call, plain["name"])
+    activity = access.activity(call, plain["activity"], "activity")
     watched = Watched(call, activity.id, activity.uid)
     if plain.get("cursor"):
         return watched, paging.page_of(plain["cursor"], 0, call, {"activity": activity.uid}).after, None

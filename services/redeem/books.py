@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, fn
+from peewee import JOIN, Expression, fn
 
 from services.chassis import database, errors
-from services.chassis.call import Call, note
+from services.chassis.call import Call
 from services.chassis.names import name, uid_of
 from services.chassis.paging import page_of, token_of
 from services.ledger import customers
+from services.ledger.customers import Tags
 from services.ledger.views import redemption_view, redemption_views
 from services.schema import access, catalogue, replay
 from services.schema.tables import Activity, Coupon, Merchant, RedeemedCoupon, Redemption, Reward, Share, Store, Visit
@@ -40,27 +41,41 @@ def get_redemption(call: Call, plain: Plain) -> Plain:
 
 
 def list_redemptions(call: Call, plain: Plain) -> Plain:
-    """The merchant's redemptions, or those of one store, newest first; staff must name the store.
+    """The merchant's redemptions, or those of one store, the latest use first; staff must name the store.
 
     Raises Invalid(INVALID_FIELD), NotFound, Denied(RIGHT_MISSING).
     """
-    query = {"store": plain["store"], "order_id": plain["order_id"]}
+    query = {key: plain.get(key) for key in ("store", "order_id", "start_time", "end_time")}
     page = page_of(plain["page_token"], plain["page_size"], call, query)
     wanted = Redemption.select()
     if plain["store"]:
-        wanted = wanted.where(Redemption.store_id == access.store(call, plain["store"], "REPORT").id)
+        store = access.store(call, plain["store"], "REPORT")
+        wanted = wanted.where(Redemption.store_id == store.id)
+        if plain["order_id"]:
+            # That is how orders are found. Without one, uses are found by their store alone.
+            wanted = wanted.where(Redemption.merchant_id == store.merchant_id)
     elif call.principal.role == "STAFF":
-        raise errors.invalid_field("store", "is required for staff")
+        raise errors.invalid_field("store", errors.Words("请选择门店", "is required for staff"))
     elif not access.sees_all(call):
         wanted = wanted.where(Redemption.merchant_id.in_(access.merchant_ids(call)))
     if plain["order_id"]:
         wanted = wanted.where(Redemption.order_id == plain["order_id"])
+    if "start_time" in plain:
+        wanted = wanted.where(Redemption.use_time >= plain["start_time"])
+    if "end_time" in plain:
+        wanted = wanted.where(Redemption.use_time < plain["end_time"])
     if page.after is not None:
-        wanted = wanted.where(Redemption.id < page.after)
-    found = list(wanted.order_by(Redemption.id.desc()).limit(page.size + 1))
+        wanted = wanted.where(_is_behind(*page.after))
+    found = list(wanted.order_by(Redemption.use_time.desc(), Redemption.id.desc()).limit(page.size + 1))
     shown = found[: page.size]
-    more = shown[-1].id if len(found) > page.size else None
+    more = [shown[-1].use_time.isoformat(), shown[-1].id] if len(found) > page.size else None
     return {"redemptions": redemption_views(shown), "next_page_token": token_of(more, call, query)}
+
+
+def _is_behind(use_time: str, redemption_id: int) -> Expression:
+    time = datetime.fromisoformat(use_time)
+    # Said so that the first half alone tells an index where to begin.
+    return (Redemption.use_time <= time) & ((Redemption.use_time < time) | (Redemption.id < redemption_id))
 
 
 @dataclass
@@ -89,7 +104,6 @@ class _Sums:
 def get_activity_report(call: Call, plain: Plain) -> Plain:
     """What an activity of the caller's came to; only uses that were not reversed count. Raises NotFound."""
     activity = access.activity(call, plain["activity"], "activity")
-    note(activity=name("activities", activity.uid))
     currency = Merchant.get_by_id(activity.merchant_id).currency
     channels, stores = _by_channel(activity), _by_store(activity)
     return {
@@ -152,19 +166,22 @@ def _rewards(activity: Activity) -> int:
     return int(total or 0)
 
 
-def erase_customer(call: Call, plain: Plain, now: datetime) -> Plain:
+def erase_customer(call: Call, plain: Plain, now: datetime, tags: Tags) -> Plain:
     """Forget whose a customer's pseudonyms are: the caller's own, or for operators the named subject's.
 
     Raises Invalid(INVALID_FIELD) for a customer who names a subject and for an operator who names none.
     """
     if call.principal.role == "CUSTOMER":
         if plain["subject"]:
-            raise errors.invalid_field("subject", "is for operators: customers erase themselves")
+            raise errors.invalid_field(
+                "subject",
+                errors.Words("顾客只能注销自己，无需填写此项", "is for operators: customers erase themselves"),
+            )
         subject = call.principal.subject
     elif plain["subject"]:
         subject = plain["subject"]
     else:
-        raise errors.invalid_field("subject", "is required")
+        raise errors.invalid_field("subject", errors.Words("请填写此项", "is required"))
     with database.write():
-        replay.once(call, "", lambda: str(customers.erase(subject)), now)
+        replay.once(call, "", lambda: str(customers.erase(subject, tags)), now)
     return {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.chassis import database, errors, parameters
 from services.chassis.call import Call, note
-from services.chassis.errors import Violation
+from services.chassis.errors import Violation, Words
 from services.chassis.names import name, uid_of
 from services.ledger import counter, coupons, holds, redemptions
 from services.ledger.basket import Line
@@ -17,7 +17,7 @@ from services.ledger.views import coupon_view, coupon_views, redemption_view
 from services.redeem.tries import Tries
 from services.schema import access, replay
 from services.schema.lifecycle import Actor, Why
-from services.schema.tables import Activity, Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
+from services.schema.tables import Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
 
 Plain = dict[str, Any]
 
@@ -29,10 +29,10 @@ def verify_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, 
     """A VerifyCouponResponse: a verdict for each code and, if asked and all are usable, a hold on them."""
     store = access.store(call, plain["store"], "VERIFY")
     tries.check(call.actor, store.uid)
-    order = _order(call, plain, store, codes)
+    order = _order(call, plain, store, codes, hold="")
     is_authentic = len(order.codes) == len(plain["codes"])
     until, held = now + timedelta(seconds=parameters.current().hold_seconds), ""
-    if plain["hold"] and is_authentic:
+    if plain["hold_coupons"] and is_authentic:
         judged, held = holds.hold(order, until, now)
         until = _held_until(held, until)
     else:
@@ -64,7 +64,7 @@ def redeem_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, 
     """Redeem all of the codes on the order or none; the Redemption."""
     store = access.store(call, plain["store"], "REDEEM")
     tries.check(call.actor, store.uid)
-    order = _order(call, plain, store, codes)
+    order = _order(call, plain, store, codes, hold=plain["hold"])
     forged = [place for place, code in enumerate(plain["codes"]) if code not in order.codes]
     if forged:
         tries.count(call.actor, store.uid, len(forged))
@@ -74,10 +74,7 @@ def redeem_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, 
         if outcome.reason == _STRANGE:
             tries.count(call.actor, store.uid, 1)
         raise outcome
-    view = redemption_view(outcome)
-    first = view["coupons"][0]
-    note(activity=first["activity"], share=_share_of(outcome), coupon=first["coupon"])
-    return view
+    return _told(outcome)
 
 
 def reverse_redemption(call: Call, plain: Plain, now: datetime) -> Plain:
@@ -97,7 +94,7 @@ def reverse_redemption(call: Call, plain: Plain, now: datetime) -> Plain:
 
     with database.write():
         replay.once(call, _merchant(redemption.merchant_id).uid, reverse, now)
-    return redemption_view(Redemption.get_by_id(redemption.id))
+    return _told(Redemption.get_by_id(redemption.id))
 
 
 def void_coupon(call: Call, plain: Plain, now: datetime) -> Plain:
@@ -113,23 +110,23 @@ def void_coupon(call: Call, plain: Plain, now: datetime) -> Plain:
 
     with database.write():
         replay.once(call, _merchant(coupon.merchant_id).uid, void, now)
-    note(activity=name("activities", Activity.get_by_id(coupon.activity_id).uid), coupon=plain["name"])
     return coupon_view(Coupon.get_by_id(coupon.id), now, with_code=False)
 
 
-def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes) -> Order:
+def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes, hold: str) -> Order:
     """The order with those of its codes that are authentic; raises Invalid: CURRENCY_MISMATCH, INVALID_FIELD."""
     merchant = _merchant(store.merchant_id)
     for place, line in enumerate(plain["basket"]):
         currency = line["unit_price"]["currency"]
         if currency != merchant.currency:
             field = f"basket[{place}].unit_price.currency_code"
-            violation = Violation(field, f"is not {merchant.currency}, the merchant's currency")
-            raise errors.Invalid("CURRENCY_MISMATCH", violations=[violation], currency=currency)
+            wrong = Words(f"必须使用 {merchant.currency}", f"is not {merchant.currency}, the merchant's currency")
+            raise errors.Invalid("CURRENCY_MISMATCH", violations=[Violation(field, wrong)], currency=currency)
         if line["unit_price"]["minor"] < 0:
-            raise errors.invalid_field(f"basket[{place}].unit_price", "must not be negative")
+            raise errors.invalid_field(f"basket[{place}].unit_price", Words("不能为负数", "must not be negative"))
     if sum(line["quantity"] * line["unit_price"]["minor"] for line in plain["basket"]) > MOST_MINOR:
-        raise errors.invalid_field("basket", f"must not come to more than {MOST_MINOR // 100}.00")
+        most = f"{MOST_MINOR // 100}.00"
+        raise errors.invalid_field("basket", Words(f"合计不能超过 {most}", f"must not come to more than {most}"))
     return Order(
         call=call,
         tenant=merchant.uid,
@@ -137,10 +134,18 @@ def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes) -> Order:
         codes=tuple(code for code in plain["codes"] if codes.is_authentic(code)),
         basket=tuple(Line(line["item"], line["quantity"], line["unit_price"]["minor"]) for line in plain["basket"]),
         currency=merchant.currency,
-        hold="" if isinstance(plain["hold"], bool) else plain["hold"],
+        hold=hold,
         order_id=plain.get("order_id", ""),
         terminal=plain.get("terminal", ""),
     )
+
+
+def _told(redemption: Redemption) -> Plain:
+    """The Redemption; its call's event tells the chain to the first coupon."""
+    view = redemption_view(redemption)
+    first = view["coupons"][0]
+    note(activity=first["activity"], share=_share_of(redemption), coupon=first["coupon"])
+    return view
 
 
 def _share_of(redemption: Redemption) -> str:

@@ -9,6 +9,7 @@ from services.chassis.call import ANONYMOUS, Call
 from services.chassis.names import name, uid_of
 from services.chassis.paging import page_of, token_of
 from services.ledger import rows, rules, schedule
+from services.ledger.customers import Tags
 from services.ledger.promises import promise
 from services.schema import access, catalogue
 from services.schema.tables import Activity, Customer, CustomerCounter, DayStock, Merchant, Publication, Supply
@@ -17,18 +18,18 @@ Plain = dict[str, Any]
 _FILTERS = ("merchant", "store", "city", "category")
 
 
-def list_offers(call: Call, plain: Plain, now: datetime) -> Plain:
+def list_offers(call: Call, plain: Plain, now: datetime, tags: Tags) -> Plain:
     """The offers of a page, newest first, as the caller finds them."""
     query = {key: plain[key] for key in _FILTERS}
     page = page_of(plain["page_token"], plain["page_size"], call, query)
     shown, more = catalogue.live(page, query, now)
-    return {"offers": _offers(call, shown, now), "next_page_token": token_of(more, call, query)}
+    return {"offers": _offers(call, shown, now, tags), "next_page_token": token_of(more, call, query)}
 
 
-def get_offer(call: Call, plain: Plain, now: datetime) -> Plain:
+def get_offer(call: Call, plain: Plain, now: datetime, tags: Tags) -> Plain:
     """The offer of an activity; NotFound unless its publication is LIVE."""
     publication = access.live_publication(uid_of("activities", plain["activity"], "activity"))
-    return _offers(call, [publication], now)[0]
+    return _offers(call, [publication], now, tags)[0]
 
 
 @dataclass(frozen=True)
@@ -61,37 +62,37 @@ class _Shelves:
 
 @dataclass(frozen=True)
 class _Caller:
-    """What counts of the one who asks: pseudonyms by merchant id, claims by activity id, and who came before."""
+    """What counts of the one who asks: what the counters know them by, by merchant id, claims by activity id, and who
+    came before."""
 
-    pseudonyms: dict[int, str]
+    known_as: dict[int, str]
     claims: dict[int, int]
     old_customers: set[str]
 
     @classmethod
-    def of(cls, call: Call, publications: Sequence[Publication]) -> "_Caller":
+    def of(cls, call: Call, publications: Sequence[Publication], tags: Tags) -> "_Caller":
         if call.principal.role != "CUSTOMER":
             return cls({}, {}, set())
-        merchants = {row.merchant_id for row in publications}
-        known = Customer.select().where(Customer.subject == call.principal.subject, Customer.merchant_id.in_(merchants))
-        pseudonyms = {row.merchant_id: row.pseudonym for row in known}
-        if not pseudonyms:
-            return cls({}, {}, set())
+        subject, merchants = call.principal.subject, {row.merchant_id for row in publications}
+        known = Customer.select().where(Customer.subject == subject, Customer.merchant_id.in_(merchants))
+        # Who was erased has no pseudonym before they come back, but counters all the same.
+        known_as = {key: tags.of(key, subject) for key in merchants} | {row.merchant_id: row.pseudonym for row in known}
         counters = CustomerCounter.select().where(
             CustomerCounter.activity_id.in_({row.activity_id for row in publications}),
-            CustomerCounter.customer.in_(list(pseudonyms.values())),
+            CustomerCounter.customer.in_(list(known_as.values())),
         )
         claims = {row.activity_id: row.claims for row in counters}
-        return cls(pseudonyms, claims, rows.old_customers(list(pseudonyms.values())))
+        return cls(known_as, claims, rows.old_customers(known_as.values()))
 
     def claimant(self, publication: Publication) -> rules.Claimant:
-        is_new = self.pseudonyms.get(publication.merchant_id) not in self.old_customers
+        is_new = self.known_as.get(publication.merchant_id) not in self.old_customers
         return rules.Claimant(claims=self.claims.get(publication.activity_id, 0), is_new=is_new)
 
 
-def _offers(call: Call, publications: Sequence[Publication], now: datetime) -> list[Plain]:
+def _offers(call: Call, publications: Sequence[Publication], now: datetime, tags: Tags) -> list[Plain]:
     activities = catalogue.uids(Activity, (row.activity_id for row in publications))
     merchants = catalogue.uids(Merchant, (row.merchant_id for row in publications))
-    shelves, caller = _Shelves.of(publications, now), _Caller.of(call, publications)
+    shelves, caller = _Shelves.of(publications, now), _Caller.of(call, publications, tags)
     offers = []
     for row in publications:
         remaining, remaining_today = shelves.remaining(row.activity_id)

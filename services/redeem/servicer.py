@@ -1,100 +1,123 @@
 """RedeemService on the wire: each method unpacks, calls its rule and packs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any, Concatenate, ParamSpec
 
 from google.protobuf.empty_pb2 import Empty
 
-from services.chassis.call import current
+from services.chassis.call import Call, current
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
-from services.chassis.wire import to_message, to_plain
+from services.chassis.status import message_of
+from services.chassis.wire import packed, to_plain
 from services.ledger.codes import CouponCodes
+from services.ledger.customers import Tags
 from services.redeem import books, domain, offers, wallet
 from services.redeem.tries import Tries
 from sharemesh.v1 import redeem_pb2, redeem_pb2_grpc
 
+P = ParamSpec("P")
+Plain = dict[str, Any]
+
 
 class Servicer(redeem_pb2_grpc.RedeemServiceServicer):
-    """The servicer; `clock` tells the aware present time."""
+    """The servicer; `clock` tells the aware present time, `code_generation` the latest key of coupon codes."""
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], keys: Keyring) -> None:
+    def __init__(self, db: Database, clock: Callable[[], datetime], keys: Keyring, *, code_generation: int = 0) -> None:
         self._db = db
         self._clock = clock
-        self._codes = CouponCodes(keys)
+        self._codes = CouponCodes(keys, code_generation)
+        self._tags = Tags(keys)
         self._tries = Tries()
 
     async def ListOffers(self, request: redeem_pb2.ListOffersRequest, context: object) -> redeem_pb2.ListOffersResponse:
         plain = to_plain(request)
-        row = await self._db.run(offers.list_offers, current(), plain, self._clock())
-        return to_message(redeem_pb2.ListOffersResponse, row)
+        list_offers = packed(redeem_pb2.ListOffersResponse, _told(offers.list_offers, lambda page: page["offers"]))
+        return await self._db.run(list_offers, current(), plain, self._clock(), self._tags)
 
     async def GetOffer(self, request: redeem_pb2.GetOfferRequest, context: object) -> redeem_pb2.Offer:
         plain = to_plain(request)
-        row = await self._db.run(offers.get_offer, current(), plain, self._clock())
-        return to_message(redeem_pb2.Offer, row)
+        get_offer = packed(redeem_pb2.Offer, _told(offers.get_offer, lambda offer: [offer]))
+        return await self._db.run(get_offer, current(), plain, self._clock(), self._tags)
 
     async def ListCoupons(
         self, request: redeem_pb2.ListCouponsRequest, context: object
     ) -> redeem_pb2.ListCouponsResponse:
         plain = to_plain(request)
-        row = await self._db.run(wallet.list_coupons, current(), plain, self._clock())
-        return to_message(redeem_pb2.ListCouponsResponse, row)
+        return await self._db.run(
+            packed(redeem_pb2.ListCouponsResponse, wallet.list_coupons), current(), plain, self._clock()
+        )
 
     async def GetCoupon(self, request: redeem_pb2.GetCouponRequest, context: object) -> redeem_pb2.Coupon:
         plain = to_plain(request)
-        row = await self._db.run(wallet.get_coupon, current(), plain, self._clock())
-        return to_message(redeem_pb2.Coupon, row)
+        return await self._db.run(packed(redeem_pb2.Coupon, wallet.get_coupon), current(), plain, self._clock())
 
     async def VerifyCoupon(
         self, request: redeem_pb2.VerifyCouponRequest, context: object
     ) -> redeem_pb2.VerifyCouponResponse:
         plain, now = to_plain(request), self._clock()
-        row = await self._db.run(domain.verify_coupons, current(), plain, now, self._codes, self._tries)
-        return to_message(redeem_pb2.VerifyCouponResponse, row)
+        verify_coupons = packed(
+            redeem_pb2.VerifyCouponResponse, _told(domain.verify_coupons, lambda answer: answer["verdicts"])
+        )
+        return await self._db.run(verify_coupons, current(), plain, now, self._codes, self._tries)
 
     async def ReleaseHold(self, request: redeem_pb2.ReleaseHoldRequest, context: object) -> Empty:
         plain = to_plain(request)
-        row = await self._db.run(domain.release_hold, current(), plain, self._clock())
-        return to_message(Empty, row)
+        return await self._db.run(packed(Empty, domain.release_hold), current(), plain, self._clock())
 
     async def RedeemCoupon(self, request: redeem_pb2.RedeemCouponRequest, context: object) -> redeem_pb2.Redemption:
         plain, now = to_plain(request), self._clock()
-        row = await self._db.run(domain.redeem_coupons, current(), plain, now, self._codes, self._tries)
-        return to_message(redeem_pb2.Redemption, row)
+        return await self._db.run(
+            packed(redeem_pb2.Redemption, domain.redeem_coupons), current(), plain, now, self._codes, self._tries
+        )
 
     async def ReverseRedemption(
         self, request: redeem_pb2.ReverseRedemptionRequest, context: object
     ) -> redeem_pb2.Redemption:
         plain = to_plain(request)
-        row = await self._db.run(domain.reverse_redemption, current(), plain, self._clock())
-        return to_message(redeem_pb2.Redemption, row)
+        return await self._db.run(
+            packed(redeem_pb2.Redemption, domain.reverse_redemption), current(), plain, self._clock()
+        )
 
     async def VoidCoupon(self, request: redeem_pb2.VoidCouponRequest, context: object) -> redeem_pb2.Coupon:
         plain = to_plain(request)
-        row = await self._db.run(domain.void_coupon, current(), plain, self._clock())
-        return to_message(redeem_pb2.Coupon, row)
+        return await self._db.run(packed(redeem_pb2.Coupon, domain.void_coupon), current(), plain, self._clock())
 
     async def GetRedemption(self, request: redeem_pb2.GetRedemptionRequest, context: object) -> redeem_pb2.Redemption:
         plain = to_plain(request)
-        row = await self._db.run(books.get_redemption, current(), plain)
-        return to_message(redeem_pb2.Redemption, row)
+        return await self._db.run(packed(redeem_pb2.Redemption, books.get_redemption), current(), plain)
 
     async def ListRedemptions(
         self, request: redeem_pb2.ListRedemptionsRequest, context: object
     ) -> redeem_pb2.ListRedemptionsResponse:
         plain = to_plain(request)
-        row = await self._db.run(books.list_redemptions, current(), plain)
-        return to_message(redeem_pb2.ListRedemptionsResponse, row)
+        return await self._db.run(packed(redeem_pb2.ListRedemptionsResponse, books.list_redemptions), current(), plain)
 
     async def GetActivityReport(
         self, request: redeem_pb2.GetActivityReportRequest, context: object
     ) -> redeem_pb2.ActivityReport:
         plain = to_plain(request)
-        row = await self._db.run(books.get_activity_report, current(), plain)
-        return to_message(redeem_pb2.ActivityReport, row)
+        return await self._db.run(packed(redeem_pb2.ActivityReport, books.get_activity_report), current(), plain)
 
     async def EraseCustomer(self, request: redeem_pb2.EraseCustomerRequest, context: object) -> Empty:
         plain = to_plain(request)
-        row = await self._db.run(books.erase_customer, current(), plain, self._clock())
-        return to_message(Empty, row)
+        return await self._db.run(packed(Empty, books.erase_customer), current(), plain, self._clock(), self._tags)
+
+
+def _told(
+    rule: Callable[Concatenate[Call, P], Plain], reasoned: Callable[[Plain], Iterable[Plain]]
+) -> Callable[Concatenate[Call, P], Plain]:
+    """The rule, with words for a person beside every reason: lite runtimes cannot read them from the contract.
+
+    `reasoned` finds the views in the answer that may have a `reason`, with its `details` if it has any.
+    """
+
+    def in_words(call: Call, /, *args: P.args, **kwargs: P.kwargs) -> Plain:
+        answer = rule(call, *args, **kwargs)
+        for view in reasoned(answer):
+            if view.get("reason"):
+                view["message"] = message_of(view["reason"], view.get("details", {}), call.locale)
+        return answer
+
+    return in_words

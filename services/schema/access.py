@@ -80,10 +80,15 @@ def store(call: Call, wire_name: str, right: str = "", field: str = "store") -> 
 
 def bound_stores(call: Call, right: str = "") -> list[int]:
     """The ids of the stores that bind the calling member of staff, with `right` if one is named."""
+    return [store_id for store_id, held in rights(call).items() if not right or right in held]
+
+
+def rights(call: Call) -> dict[int, list[str]]:
+    """What the calling member of staff may do, by the ids of the stores that bind them; empty for any other role."""
     if call.principal.role != "STAFF":
-        return []
+        return {}
     rows = StaffBinding.select().where(StaffBinding.subject == call.principal.subject)
-    return [row.store_id for row in rows if not right or right in row.rights]
+    return {row.store_id: row.rights for row in rows}
 
 
 def live_publication(activity_uid: str) -> Publication:

@@ -92,7 +92,7 @@ def move(activity: Activity, to: str, why: Why, **changes: Any) -> Activity:
     if to not in ACTIVITY[before]:
         raise errors.FailedPrecondition("ACTIVITY_STATE", state=before)
     if before == "IN_REVIEW" and to == "DRAFT":
-        outdate_audits(activity, activity.digest)
+        outdate_audits(activity, activity.digest, why.now)
     changes = {"state": to, "update_time": why.now, "version": activity.version + 1, "lease_until": None, **changes}
     _advance(activity, changes)
     _remember(activity, "ACTIVITY", activity.revision, before, to, why)
@@ -147,15 +147,15 @@ def move_publication(activity: Activity, publication: Publication, to: str, why:
         raise errors.Conflict("TRY_AGAIN")
     publication.state = to
     if not PUBLICATION[to]:
-        outdate_audits(activity, publication.digest)
+        outdate_audits(activity, publication.digest, why.now)
     _advance(activity, {})
     _remember(activity, "PUBLICATION", publication.revision, before, to, why)
     return publication
 
 
-def outdate_audits(activity: Activity, digest: str | None) -> None:
+def outdate_audits(activity: Activity, digest: str | None, now: datetime) -> None:
     """Nobody has to decide about this snapshot of a locked activity any more: its OPEN audits are STALE."""
-    Audit.update(state="STALE").where(
+    Audit.update(state="STALE", stale_time=now).where(
         Audit.activity_id == activity.id, Audit.digest == digest, Audit.state == "OPEN"
     ).execute()
 

@@ -19,7 +19,7 @@ def snapshot_of(activity: Activity) -> dict[str, Any]:
     """
     content = activity.content
     snapshot = {
-        "merchant_title": Merchant.get_by_id(activity.merchant_id).display_name,
+        "merchant_display_name": Merchant.get_by_id(activity.merchant_id).display_name,
         "title": content["title"],
         "description": content["description"],
         "fields": content["fields"],
@@ -30,7 +30,10 @@ def snapshot_of(activity: Activity) -> dict[str, Any]:
     }
     most = parameters.current().snapshot_bytes
     if len(canonical(snapshot).encode()) > most:
-        told = f"its stores show more than {most // 1024} KiB of text: name fewer, or shorten what they say"
+        told = errors.Words(
+            f"所选门店展示的文字超过 {most // 1024} KiB：请减少门店，或精简门店介绍",
+            f"its stores show more than {most // 1024} KiB of text: name fewer, or shorten what they say",
+        )
         raise errors.invalid_field("terms.scope.stores", told)
     return snapshot
 

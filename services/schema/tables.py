@@ -248,6 +248,7 @@ class Audit(Row):
     resolve_time = InstantField(null=True)
     resolution = CharField(500, default="")
     resolver = CharField(40, default="")
+    stale_time = InstantField(null=True)
 
     class Meta:
         indexes = ((("state", "id"), False),)
@@ -308,6 +309,7 @@ class Share(Row):
     sharer = CharField(40, index=True)
     state = CharField(20)
     report = CharField(200, default="")
+    report_time = InstantField(null=True)
     create_time = InstantField()
 
     class Meta:
@@ -356,10 +358,12 @@ class DayStock(Row):
 
 
 class CustomerCounter(Row):
-    """A customer's claims in an activity. Activity 0 counts nothing: its row is the lock of the customer himself."""
+    """A customer's claims in an activity. Activity 0 is no activity: its row is the lock of the customer himself, and
+    counts 1 for who had redeemed at the merchant before being erased."""
 
     activity_id = BigIntegerField()
-    customer = CharField(40)
+    # A pseudonym; between an erasure and the next meeting the subject's tag.
+    customer = CharField(40, index=True)
     claims = IntegerField(default=0)
 
     class Meta:
@@ -429,8 +433,10 @@ class Redemption(Row):
 
     class Meta:
         indexes = (
-            (("merchant_id", "id"), False),
-            (("store_id", "id"), False),
+            (("merchant_id", "use_time", "id"), False),
+            (("store_id", "use_time", "id"), False),
+            # For operators, who look at all of them.
+            (("use_time", "id"), False),
             (("merchant_id", "order_id"), False),
         )
 
@@ -468,6 +474,7 @@ class Reward(Row):
     # HELD or REVOKED; a HELD one counts as GRANTED from grant_time on.
     state = CharField(20)
     grant_time = InstantField()
+    revoke_time = InstantField(null=True)
     create_time = InstantField()
 
     class Meta:

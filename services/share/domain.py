@@ -12,6 +12,7 @@ from services.chassis.names import name, uid_of
 from services.chassis.paging import page_of, token_of
 from services.ledger import claims, customers
 from services.ledger.codes import CouponCodes
+from services.ledger.customers import Tags
 from services.ledger.views import coupon_view
 from services.schema import access, catalogue, replay
 from services.schema.tables import Activity, Merchant, Replay, Share, Visit
@@ -94,25 +95,25 @@ def record_visit(call: Call, plain: Plain, now: datetime, codes: ShareCodes, vis
 
     with database.write():
         outcome, _ = replay.once(device, Merchant.get_by_id(share.merchant_id).uid, visit, now)
-    activity = activity_name(share)
-    note(activity=activity, share=name("shares", share.uid))
-    return {"activity": activity, "is_first": outcome == "FIRST"}
+    note(share=name("shares", share.uid))
+    return {"activity": activity_name(share), "is_first": outcome == "FIRST"}
 
 
-def claim_coupon(call: Call, plain: Plain, now: datetime, codes: ShareCodes, coupon_codes: CouponCodes) -> Plain:
+def claim_coupon(
+    call: Call, plain: Plain, now: datetime, codes: ShareCodes, coupon_codes: CouponCodes, tags: Tags
+) -> Plain:
     """Claim a coupon through a share or straight from an offer. Errors: as the contract of ClaimCoupon says."""
     share = _share_of(plain["share_code"], codes) if "share_code" in plain else None
     activity = _claimable(plain["activity"]) if share is None else Activity.get_by_id(share.activity_id)
     tenant = Merchant.get_by_id(activity.merchant_id).uid
     if share is not None and share.state == "FAILED" and not _is_replay(call, tenant):
         raise errors.FailedPrecondition("SHARE_CLOSED")
-    customer = customers.pseudonym(activity.merchant_id, call.principal.subject, now)
+    customer = customers.pseudonym(activity.merchant_id, call.principal.subject, tags, now)
     command = claims.Claim(call, tenant, activity.id, share, customer)
     note(activity=name("activities", activity.uid), share="" if share is None else name("shares", share.uid))
     (outcome,) = claims.claim([command], coupon_codes, now)
     if isinstance(outcome, errors.Error):
         raise outcome
-    note(coupon=name("coupons", outcome.uid))
     # A replay from before the customer was erased finds the coupon of a person whom nobody knows any more.
     return coupon_view(outcome, now, with_code=outcome.customer == customer)
 

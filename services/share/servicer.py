@@ -6,58 +6,68 @@ from datetime import datetime
 from services.chassis.call import current
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
-from services.chassis.wire import to_message, to_plain
+from services.chassis.wire import packed, to_plain
 from services.ledger.codes import CouponCodes
+from services.ledger.customers import Tags
 from services.share import domain, sharing
 from services.share.codes import ShareCodes, Visitors
 from sharemesh.v1 import redeem_pb2, share_pb2, share_pb2_grpc
 
 
 class Servicer(share_pb2_grpc.ShareServiceServicer):
-    """The servicer; `clock` tells the aware present time."""
+    """The servicer; `clock` tells the aware present time, `code_generation` the latest key of coupon codes."""
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], keys: Keyring) -> None:
+    def __init__(self, db: Database, clock: Callable[[], datetime], keys: Keyring, *, code_generation: int = 0) -> None:
         self._db = db
         self._clock = clock
         self._codes = ShareCodes(keys)
-        self._coupon_codes = CouponCodes(keys)
+        self._coupon_codes = CouponCodes(keys, code_generation)
+        self._tags = Tags(keys)
         self._visitors = Visitors(keys)
 
     async def ListShareable(
         self, request: share_pb2.ListShareableRequest, context: object
     ) -> share_pb2.ListShareableResponse:
         plain = to_plain(request)
-        row = await self._db.run(domain.list_shareable, current(), plain, self._clock())
-        return to_message(share_pb2.ListShareableResponse, row)
+        return await self._db.run(
+            packed(share_pb2.ListShareableResponse, domain.list_shareable), current(), plain, self._clock()
+        )
 
     async def CreateShare(self, request: share_pb2.CreateShareRequest, context: object) -> share_pb2.Share:
         plain, now = to_plain(request), self._clock()
-        row = await self._db.run(sharing.create_share, current(), plain, now, self._codes, self._coupon_codes)
-        return to_message(share_pb2.Share, row)
+        codes = self._codes, self._coupon_codes
+        return await self._db.run(
+            packed(share_pb2.Share, sharing.create_share), current(), plain, now, *codes, self._tags
+        )
 
     async def ReportShare(self, request: share_pb2.ReportShareRequest, context: object) -> share_pb2.Share:
         plain = to_plain(request)
-        row = await self._db.run(sharing.report_share, current(), plain, self._clock(), self._codes)
-        return to_message(share_pb2.Share, row)
+        return await self._db.run(
+            packed(share_pb2.Share, sharing.report_share), current(), plain, self._clock(), self._codes
+        )
 
     async def GetShare(self, request: share_pb2.GetShareRequest, context: object) -> share_pb2.Share:
         plain = to_plain(request)
-        row = await self._db.run(domain.get_share, current(), plain, self._clock(), self._codes)
-        return to_message(share_pb2.Share, row)
+        return await self._db.run(
+            packed(share_pb2.Share, domain.get_share), current(), plain, self._clock(), self._codes
+        )
 
     async def ListShares(self, request: share_pb2.ListSharesRequest, context: object) -> share_pb2.ListSharesResponse:
         plain = to_plain(request)
-        row = await self._db.run(domain.list_shares, current(), plain, self._clock(), self._codes)
-        return to_message(share_pb2.ListSharesResponse, row)
+        return await self._db.run(
+            packed(share_pb2.ListSharesResponse, domain.list_shares), current(), plain, self._clock(), self._codes
+        )
 
     async def RecordVisit(
         self, request: share_pb2.RecordVisitRequest, context: object
     ) -> share_pb2.RecordVisitResponse:
         plain, now = to_plain(request), self._clock()
-        row = await self._db.run(domain.record_visit, current(), plain, now, self._codes, self._visitors)
-        return to_message(share_pb2.RecordVisitResponse, row)
+        record_visit = packed(share_pb2.RecordVisitResponse, domain.record_visit)
+        return await self._db.run(record_visit, current(), plain, now, self._codes, self._visitors)
 
     async def ClaimCoupon(self, request: share_pb2.ClaimCouponRequest, context: object) -> redeem_pb2.Coupon:
         plain, now = to_plain(request), self._clock()
-        row = await self._db.run(domain.claim_coupon, current(), plain, now, self._codes, self._coupon_codes)
-        return to_message(redeem_pb2.Coupon, row)
+        codes = self._codes, self._coupon_codes
+        return await self._db.run(
+            packed(redeem_pb2.Coupon, domain.claim_coupon), current(), plain, now, *codes, self._tags
+        )

@@ -6,25 +6,28 @@ from typing import Any
 from peewee import IntegrityError
 
 from services.chassis import database, errors, parameters
-from services.chassis.call import Call, note
-from services.chassis.names import name, new_uid, uid_of
+from services.chassis.call import Call
+from services.chassis.names import new_uid, uid_of
 from services.ledger import coupons, customers, rules
 from services.ledger.codes import CouponCodes
+from services.ledger.customers import Tags
 from services.ledger.promises import promise
 from services.schema import access, replay
 from services.schema.lifecycle import Actor, Why
 from services.schema.tables import Activity, Merchant, PublicationStore, Share, StaffBinding, Supply
 from services.share.codes import ShareCodes
-from services.share.views import activity_name, share_view
+from services.share.views import share_view
 
 Plain = dict[str, Any]
 
 
-def create_share(call: Call, plain: Plain, now: datetime, codes: ShareCodes, coupon_codes: CouponCodes) -> Plain:
+def create_share(
+    call: Call, plain: Plain, now: datetime, codes: ShareCodes, coupon_codes: CouponCodes, tags: Tags
+) -> Plain:
     """Share an activity and mint the share's first coupons. Errors: as the contract of CreateShare says."""
     parent_code = codes.read(plain["parent_code"]) if plain["parent_code"] else ""
     activity = _shareable_by(call, uid_of("activities", plain["activity"], "activity"))
-    sharer = customers.pseudonym(activity.merchant_id, call.principal.subject, now)
+    sharer = customers.pseudonym(activity.merchant_id, call.principal.subject, tags, now)
 
     def share_it() -> str:
         supply = _open_supply(activity, now)
@@ -37,7 +40,6 @@ def create_share(call: Call, plain: Plain, now: datetime, codes: ShareCodes, cou
 
     with database.write():
         uid, _ = replay.once(call, Merchant.get_by_id(activity.merchant_id).uid, share_it, now)
-    note(activity=name("activities", activity.uid), share=name("shares", uid))
     return share_view(Share.get(Share.uid == uid), codes, now)
 
 
@@ -110,7 +112,7 @@ def _enter(
 
 
 def report_share(call: Call, plain: Plain, now: datetime, codes: ShareCodes) -> Plain:
-    """Record whether the platform took a share; the first report stands. Raises NotFound, SHARE_CLOSED."""
+    """Record whether the platform took a share; the first report stands. Raises NotFound, SHARE_REPORTED."""
     uid = uid_of("shares", plain["name"])
     share = Share.get_or_none(Share.uid == uid)
     if share is None or customers.find(share.merchant_id, call.principal.subject) != share.sharer:
@@ -118,15 +120,14 @@ def report_share(call: Call, plain: Plain, now: datetime, codes: ShareCodes) -> 
 
     def report() -> str:
         changed = (
-            Share.update(state=plain["state"], report=plain["report"])
+            Share.update(state=plain["state"], report=plain["report"], report_time=now)
             .where(Share.id == share.id, Share.state == "CREATED")
             .execute()
         )
         if not changed and Share.get_by_id(share.id).state != plain["state"]:
-            raise errors.FailedPrecondition("SHARE_CLOSED")
+            raise errors.FailedPrecondition("SHARE_REPORTED")
         return uid
 
     with database.write():
         replay.once(call, Merchant.get_by_id(share.merchant_id).uid, report, now)
-    note(activity=activity_name(share), share=name("shares", uid))
     return share_view(Share.get_by_id(share.id), codes, now)

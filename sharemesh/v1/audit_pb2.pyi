@@ -98,24 +98,28 @@ class Finding(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     REWRITE_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """Where it stands, such as stores[0].hot_items[2].title."""
+    """Where it stands in the snapshot, such as stores[0].hot_items[2].title; empty from CheckText."""
     start: _builtins.int
     """The first character in the original text, counted in Unicode code points from 0."""
     end: _builtins.int
     """The character after the last."""
     text: _builtins.str
-    """The passage as it was written."""
+    """The passage as it was written; if it has seven digits or more, all but the last two are stars."""
     category: _builtins.str
-    """One of the 14 categories, such as absolute_claim."""
+    """absolute_claim, medical_claim, financial_promise, gambling, pornography, drugs, weapons, counterfeit, state_symbols,
+    off_platform_contact, induced_sharing, abuse, superstition or minors.
+    """
     term: _builtins.str
     """The term of the lexicon that it matched."""
     action: Global___Decision.ValueType
     """What this finding alone would come to."""
     basis: _builtins.str
-    """The rule it breaks."""
+    """The rule it breaks, in Chinese: the article of a law, or the platform's rule."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The transformations that exposed it, in order, such as nfkc; none when it stood there plainly."""
+        """The transformations that exposed it, in this order: nfkc (other forms of the same characters), case, traditional
+        (characters simplified). None when it stood there plainly.
+        """
 
     @_builtins.property
     def rewrite(self) -> _options_pb2.LocalizedText:
@@ -185,7 +189,7 @@ class Audit(_message.Message):
     resolution: _builtins.str
     """The person's reason."""
     is_image_text_checked: _builtins.bool
-    """Whether the words in pictures were read as well."""
+    """Whether the words in pictures were read as well; not yet."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """The passages, in the order of the fields."""
@@ -297,7 +301,7 @@ class ListAuditsRequest(_message.Message):
     state: Global___AuditState.ValueType
     """Only audits in this state."""
     category: _builtins.str
-    """Only audits with a finding in this category."""
+    """Only audits with a finding in this category: see Finding.category."""
     def __init__(
         self,
         *,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService.
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
     """
 
     def __init__(self, channel):
@@ -68,7 +69,8 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService.
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
     """
 
     def AuditActivity(self, request, context):
@@ -165,7 +167,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService.
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
     """
 
     @staticmethod

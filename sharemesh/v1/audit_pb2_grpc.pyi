@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService."""
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -62,7 +64,9 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService."""
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AuditActivity: _aio.UnaryUnaryMultiCallable[_audit_pb2.AuditActivityRequest, _audit_pb2.Audit]  # type: ignore[assignment]
@@ -93,7 +97,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Judges words and pictures before customers see them. What holds for every RPC stands at EntryService."""
+    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
+    RPC stands at EntryService.
+    """
 
     @_abc_1.abstractmethod
     def AuditActivity(

@@ -149,7 +149,9 @@ class Merchant(_message.Message):
     etag: _builtins.str
     """The version of the resource."""
     owner: _builtins.str
-    """The subject that owns the merchant. Only operators set and see it."""
+    """The subject that owns the merchant: required from operators in CreateMerchant, refused from merchants there, and
+    never changed. Only operators see it.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -192,6 +194,7 @@ class Store(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    MY_RIGHTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """stores/{store}."""
     merchant: _builtins.str
@@ -228,6 +231,12 @@ class Store(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed."""
 
+    @_builtins.property
+    def my_rights(self) -> _containers.RepeatedScalarFieldContainer[Global___StaffRight.ValueType]:
+        """What the calling member of staff may do in this store, for an app that shows no more than that; empty for others.
+        GetStore and ListStores fill it.
+        """
+
     def __init__(
         self,
         *,
@@ -245,10 +254,11 @@ class Store(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        my_rights: _abc.Iterable[Global___StaffRight.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "category", b"category", "city", b"city", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "hot_items", b"hot_items", "images", b"images", "merchant", b"merchant", "name", b"name", "phone", b"phone", "update_time", b"update_time", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "category", b"category", "city", b"city", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "hot_items", b"hot_items", "images", b"images", "merchant", b"merchant", "my_rights", b"my_rights", "name", b"name", "phone", b"phone", "update_time", b"update_time", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -595,7 +605,7 @@ class CreateMerchantRequest(_message.Message):
     """Makes a retry safe: one for each intended write, kept by the client until it has an answer."""
     @_builtins.property
     def merchant(self) -> Global___Merchant:
-        """display_name and currency are required."""
+        """display_name and currency are required, from operators owner too."""
 
     def __init__(
         self,

@@ -33,14 +33,16 @@ class EntryServiceStub:
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def __init__(self, channel):
@@ -166,18 +168,21 @@ class EntryServiceServicer:
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def CreateMerchant(self, request, context):
-        """Creates a merchant that the caller owns. An operator creates it for `owner`.
+        """Creates a merchant that the caller owns. An operator creates it for `owner`: required from operators, refused from
+        merchants, as INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,14 +211,15 @@ class EntryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateStore(self, request, context):
-        """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's.
+        """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's, INVALID_ARGUMENT
+        (CURRENCY_MISMATCH) for a price that is not in the merchant's currency.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStore(self, request, context):
-        """Returns a store. Its owner and its bound staff see it.
+        """Returns a store. Its owner, its bound staff and operators see it. Returns NOT_FOUND to others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +227,7 @@ class EntryServiceServicer:
 
     def ListStores(self, request, context):
         """Lists stores, of one merchant or of all the caller's; staff get those that bind them. Filters: merchant, city,
-        category, each exact.
+        category, each exact. Returns NOT_FOUND for a foreign merchant, to staff an empty list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,8 +236,8 @@ class EntryServiceServicer:
     def UpdateStore(self, request, context):
         """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
         stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
-        changed: all but name, merchant and times.
-        Returns NOT_FOUND, or ABORTED for a stale etag.
+        changed: all but name, merchant, times and my_rights.
+        Returns what CreateStore returns, and ABORTED for a stale etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +259,7 @@ class EntryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStaff(self, request, context):
-        """Lists the people bound to a store, in the order they were bound.
+        """Lists the people bound to a store, in the order they were bound. Returns NOT_FOUND for a foreign store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,7 +305,7 @@ class EntryServiceServicer:
 
     def ListActivities(self, request, context):
         """Lists activities. Filters: merchant, state. order_by: "create_time desc" (the default) or "create_time"; any other is
-        INVALID_ARGUMENT (INVALID_ORDER_BY).
+        INVALID_ARGUMENT (INVALID_ORDER_BY). Returns NOT_FOUND for a foreign merchant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,15 +321,16 @@ class EntryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteActivity(self, request, context):
-        """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
-        (ACTIVITY_NOT_DRAFT) for any other.
+        """Deletes a draft that was never published, with its history and audits. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) for
+        a stale etag; FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other activity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PreviewActivity(self, request, context):
-        """Returns an activity as a customer would see it if it were published now. Only its owner can.
+        """Returns an activity as a customer would see it if it were published now. Only its owner can. Returns NOT_FOUND
+        to others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -332,7 +339,7 @@ class EntryServiceServicer:
     def UploadImage(self, request, context):
         """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
         its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
-        INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
+        NOT_FOUND for a foreign merchant; INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -472,14 +479,16 @@ class EntryService:
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @staticmethod

@@ -34,14 +34,16 @@ class EntryServiceStub:
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @_typing.overload
@@ -49,7 +51,9 @@ class EntryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EntryServiceAsyncStub: ...
     CreateMerchant: _grpc.UnaryUnaryMultiCallable[_entry_pb2.CreateMerchantRequest, _entry_pb2.Merchant]
-    """Creates a merchant that the caller owns. An operator creates it for `owner`."""
+    """Creates a merchant that the caller owns. An operator creates it for `owner`: required from operators, refused from
+    merchants, as INVALID_ARGUMENT.
+    """
     GetMerchant: _grpc.UnaryUnaryMultiCallable[_entry_pb2.GetMerchantRequest, _entry_pb2.Merchant]
     """Returns a merchant of the caller's. Returns NOT_FOUND if there is none."""
     ListMerchants: _grpc.UnaryUnaryMultiCallable[_entry_pb2.ListMerchantsRequest, _entry_pb2.ListMerchantsResponse]
@@ -59,18 +63,20 @@ class EntryServiceStub:
     Returns NOT_FOUND, or ABORTED for a stale etag.
     """
     CreateStore: _grpc.UnaryUnaryMultiCallable[_entry_pb2.CreateStoreRequest, _entry_pb2.Store]
-    """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's."""
+    """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's, INVALID_ARGUMENT
+    (CURRENCY_MISMATCH) for a price that is not in the merchant's currency.
+    """
     GetStore: _grpc.UnaryUnaryMultiCallable[_entry_pb2.GetStoreRequest, _entry_pb2.Store]
-    """Returns a store. Its owner and its bound staff see it."""
+    """Returns a store. Its owner, its bound staff and operators see it. Returns NOT_FOUND to others."""
     ListStores: _grpc.UnaryUnaryMultiCallable[_entry_pb2.ListStoresRequest, _entry_pb2.ListStoresResponse]
     """Lists stores, of one merchant or of all the caller's; staff get those that bind them. Filters: merchant, city,
-    category, each exact.
+    category, each exact. Returns NOT_FOUND for a foreign merchant, to staff an empty list.
     """
     UpdateStore: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UpdateStoreRequest, _entry_pb2.Store]
     """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
     stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
-    changed: all but name, merchant and times.
-    Returns NOT_FOUND, or ABORTED for a stale etag.
+    changed: all but name, merchant, times and my_rights.
+    Returns what CreateStore returns, and ABORTED for a stale etag.
     """
     BindStaff: _grpc.UnaryUnaryMultiCallable[_entry_pb2.BindStaffRequest, _entry_pb2.StaffBinding]
     """Binds a person to a store with rights, or changes the rights of one who is bound. It takes effect within a second.
@@ -79,7 +85,7 @@ class EntryServiceStub:
     UnbindStaff: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UnbindStaffRequest, _empty_pb2.Empty]
     """Takes a person's rights in a store away within a second. Returns NOT_FOUND if the person is not bound."""
     ListStaff: _grpc.UnaryUnaryMultiCallable[_entry_pb2.ListStaffRequest, _entry_pb2.ListStaffResponse]
-    """Lists the people bound to a store, in the order they were bound."""
+    """Lists the people bound to a store, in the order they were bound. Returns NOT_FOUND for a foreign store."""
     CreateTemplate: _grpc.UnaryUnaryMultiCallable[_entry_pb2.CreateTemplateRequest, _entry_pb2.Template]
     """Creates a template. Returns ALREADY_EXISTS for a taken name, INVALID_ARGUMENT for a schema that is no JSON Schema or
     does not fit the prompting fields.
@@ -97,7 +103,7 @@ class EntryServiceStub:
     """Returns an activity of the caller's. Returns NOT_FOUND if there is none."""
     ListActivities: _grpc.UnaryUnaryMultiCallable[_entry_pb2.ListActivitiesRequest, _entry_pb2.ListActivitiesResponse]
     """Lists activities. Filters: merchant, state. order_by: "create_time desc" (the default) or "create_time"; any other is
-    INVALID_ARGUMENT (INVALID_ORDER_BY).
+    INVALID_ARGUMENT (INVALID_ORDER_BY). Returns NOT_FOUND for a foreign merchant.
     """
     UpdateActivity: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UpdateActivityRequest, _entry_pb2.Activity]
     """Changes title, description, fields, images, terms. A pending submission is withdrawn by it; an APPROVED or REJECTED
@@ -105,15 +111,17 @@ class EntryServiceStub:
     ABORTED for a stale etag.
     """
     DeleteActivity: _grpc.UnaryUnaryMultiCallable[_entry_pb2.DeleteActivityRequest, _empty_pb2.Empty]
-    """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
-    (ACTIVITY_NOT_DRAFT) for any other.
+    """Deletes a draft that was never published, with its history and audits. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) for
+    a stale etag; FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other activity.
     """
     PreviewActivity: _grpc.UnaryUnaryMultiCallable[_entry_pb2.PreviewActivityRequest, _promotion_pb2.Snapshot]
-    """Returns an activity as a customer would see it if it were published now. Only its owner can."""
+    """Returns an activity as a customer would see it if it were published now. Only its owner can. Returns NOT_FOUND
+    to others.
+    """
     UploadImage: _grpc.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]
     """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
     its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
-    INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
+    NOT_FOUND for a foreign merchant; INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
     """
     GetImage: _grpc.UnaryUnaryMultiCallable[_entry_pb2.GetImageRequest, _httpbody_pb2.HttpBody]
     """Returns a picture. Anybody can see one that a live publication shows; its owner and operators see any.
@@ -126,19 +134,23 @@ class EntryServiceAsyncStub(EntryServiceStub):
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateMerchant: _aio.UnaryUnaryMultiCallable[_entry_pb2.CreateMerchantRequest, _entry_pb2.Merchant]  # type: ignore[assignment]
-    """Creates a merchant that the caller owns. An operator creates it for `owner`."""
+    """Creates a merchant that the caller owns. An operator creates it for `owner`: required from operators, refused from
+    merchants, as INVALID_ARGUMENT.
+    """
     GetMerchant: _aio.UnaryUnaryMultiCallable[_entry_pb2.GetMerchantRequest, _entry_pb2.Merchant]  # type: ignore[assignment]
     """Returns a merchant of the caller's. Returns NOT_FOUND if there is none."""
     ListMerchants: _aio.UnaryUnaryMultiCallable[_entry_pb2.ListMerchantsRequest, _entry_pb2.ListMerchantsResponse]  # type: ignore[assignment]
@@ -148,18 +160,20 @@ class EntryServiceAsyncStub(EntryServiceStub):
     Returns NOT_FOUND, or ABORTED for a stale etag.
     """
     CreateStore: _aio.UnaryUnaryMultiCallable[_entry_pb2.CreateStoreRequest, _entry_pb2.Store]  # type: ignore[assignment]
-    """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's."""
+    """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's, INVALID_ARGUMENT
+    (CURRENCY_MISMATCH) for a price that is not in the merchant's currency.
+    """
     GetStore: _aio.UnaryUnaryMultiCallable[_entry_pb2.GetStoreRequest, _entry_pb2.Store]  # type: ignore[assignment]
-    """Returns a store. Its owner and its bound staff see it."""
+    """Returns a store. Its owner, its bound staff and operators see it. Returns NOT_FOUND to others."""
     ListStores: _aio.UnaryUnaryMultiCallable[_entry_pb2.ListStoresRequest, _entry_pb2.ListStoresResponse]  # type: ignore[assignment]
     """Lists stores, of one merchant or of all the caller's; staff get those that bind them. Filters: merchant, city,
-    category, each exact.
+    category, each exact. Returns NOT_FOUND for a foreign merchant, to staff an empty list.
     """
     UpdateStore: _aio.UnaryUnaryMultiCallable[_entry_pb2.UpdateStoreRequest, _entry_pb2.Store]  # type: ignore[assignment]
     """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
     stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
-    changed: all but name, merchant and times.
-    Returns NOT_FOUND, or ABORTED for a stale etag.
+    changed: all but name, merchant, times and my_rights.
+    Returns what CreateStore returns, and ABORTED for a stale etag.
     """
     BindStaff: _aio.UnaryUnaryMultiCallable[_entry_pb2.BindStaffRequest, _entry_pb2.StaffBinding]  # type: ignore[assignment]
     """Binds a person to a store with rights, or changes the rights of one who is bound. It takes effect within a second.
@@ -168,7 +182,7 @@ class EntryServiceAsyncStub(EntryServiceStub):
     UnbindStaff: _aio.UnaryUnaryMultiCallable[_entry_pb2.UnbindStaffRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Takes a person's rights in a store away within a second. Returns NOT_FOUND if the person is not bound."""
     ListStaff: _aio.UnaryUnaryMultiCallable[_entry_pb2.ListStaffRequest, _entry_pb2.ListStaffResponse]  # type: ignore[assignment]
-    """Lists the people bound to a store, in the order they were bound."""
+    """Lists the people bound to a store, in the order they were bound. Returns NOT_FOUND for a foreign store."""
     CreateTemplate: _aio.UnaryUnaryMultiCallable[_entry_pb2.CreateTemplateRequest, _entry_pb2.Template]  # type: ignore[assignment]
     """Creates a template. Returns ALREADY_EXISTS for a taken name, INVALID_ARGUMENT for a schema that is no JSON Schema or
     does not fit the prompting fields.
@@ -186,7 +200,7 @@ class EntryServiceAsyncStub(EntryServiceStub):
     """Returns an activity of the caller's. Returns NOT_FOUND if there is none."""
     ListActivities: _aio.UnaryUnaryMultiCallable[_entry_pb2.ListActivitiesRequest, _entry_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Lists activities. Filters: merchant, state. order_by: "create_time desc" (the default) or "create_time"; any other is
-    INVALID_ARGUMENT (INVALID_ORDER_BY).
+    INVALID_ARGUMENT (INVALID_ORDER_BY). Returns NOT_FOUND for a foreign merchant.
     """
     UpdateActivity: _aio.UnaryUnaryMultiCallable[_entry_pb2.UpdateActivityRequest, _entry_pb2.Activity]  # type: ignore[assignment]
     """Changes title, description, fields, images, terms. A pending submission is withdrawn by it; an APPROVED or REJECTED
@@ -194,15 +208,17 @@ class EntryServiceAsyncStub(EntryServiceStub):
     ABORTED for a stale etag.
     """
     DeleteActivity: _aio.UnaryUnaryMultiCallable[_entry_pb2.DeleteActivityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
-    (ACTIVITY_NOT_DRAFT) for any other.
+    """Deletes a draft that was never published, with its history and audits. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) for
+    a stale etag; FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other activity.
     """
     PreviewActivity: _aio.UnaryUnaryMultiCallable[_entry_pb2.PreviewActivityRequest, _promotion_pb2.Snapshot]  # type: ignore[assignment]
-    """Returns an activity as a customer would see it if it were published now. Only its owner can."""
+    """Returns an activity as a customer would see it if it were published now. Only its owner can. Returns NOT_FOUND
+    to others.
+    """
     UploadImage: _aio.UnaryUnaryMultiCallable[_entry_pb2.UploadImageRequest, _entry_pb2.Image]  # type: ignore[assignment]
     """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
     its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
-    INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
+    NOT_FOUND for a foreign merchant; INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
     """
     GetImage: _aio.UnaryUnaryMultiCallable[_entry_pb2.GetImageRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Returns a picture. Anybody can see one that a live publication shows; its owner and operators see any.
@@ -214,14 +230,16 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
 
     What holds for every RPC of Sharemesh, and is not repeated below: UNAUTHENTICATED without a good token where one is
     needed; PERMISSION_DENIED to a role that is not listed; INVALID_ARGUMENT with field violations for a request that
-    breaks the rules on its fields; UNAVAILABLE while the database is away. Another tenant's resource is NOT_FOUND. Every
-    write needs a request_id: the same id with the same body returns the first outcome and the resource as it is now,
-    with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says, newest first unless
-    it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty next_page_token is the end; a
-    page token serves the caller and the query that it was made for (else INVALID_PAGE_TOKEN). In an update an empty mask
-    means every field that is set in the request, `*` every field that can be changed, and a repeated field or a Struct
-    is replaced as a whole; a path that is unknown or cannot be changed is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an
-    etag that is not the present one ABORTED (ETAG_MISMATCH).
+    breaks the rules on its fields; UNAVAILABLE while the database is away; ABORTED (TRY_AGAIN) after a passing
+    conflict; DEADLINE_EXCEEDED (DEADLINE_PASSED; 10 s unless the client sets one, 60 s at most; an hour for a stream);
+    RESOURCE_EXHAUSTED (QUEUE_FULL) under too much load; INTERNAL for a mistake of ours. Another tenant's resource is
+    NOT_FOUND. Every write needs a request_id: the same id with the same body returns the first outcome and the resource
+    as it is now, with another body INVALID_ARGUMENT (REQUEST_ID_REUSED). Lists are ordered as their comment says,
+    newest first unless it says otherwise; a page of large resources ends early, at 3 MiB, so only an empty
+    next_page_token is the end; a page token serves the caller and the query that it was made for (else
+    INVALID_PAGE_TOKEN). In an update an empty mask means every field that is set in the request, `*` every field that
+    can be changed, and a repeated field or a Struct is replaced as a whole; a path that is unknown or cannot be changed
+    is INVALID_ARGUMENT (INVALID_UPDATE_MASK) and an etag that is not the present one ABORTED (ETAG_MISMATCH).
     """
 
     @_abc_1.abstractmethod
@@ -230,7 +248,9 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.CreateMerchantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.Merchant, _abc.Awaitable[_entry_pb2.Merchant]]:
-        """Creates a merchant that the caller owns. An operator creates it for `owner`."""
+        """Creates a merchant that the caller owns. An operator creates it for `owner`: required from operators, refused from
+        merchants, as INVALID_ARGUMENT.
+        """
 
     @_abc_1.abstractmethod
     def GetMerchant(
@@ -264,7 +284,9 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.CreateStoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.Store, _abc.Awaitable[_entry_pb2.Store]]:
-        """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's."""
+        """Creates a store of the merchant. Returns NOT_FOUND for a merchant or image that is not the caller's, INVALID_ARGUMENT
+        (CURRENCY_MISMATCH) for a price that is not in the merchant's currency.
+        """
 
     @_abc_1.abstractmethod
     def GetStore(
@@ -272,7 +294,7 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.GetStoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.Store, _abc.Awaitable[_entry_pb2.Store]]:
-        """Returns a store. Its owner and its bound staff see it."""
+        """Returns a store. Its owner, its bound staff and operators see it. Returns NOT_FOUND to others."""
 
     @_abc_1.abstractmethod
     def ListStores(
@@ -281,7 +303,7 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.ListStoresResponse, _abc.Awaitable[_entry_pb2.ListStoresResponse]]:
         """Lists stores, of one merchant or of all the caller's; staff get those that bind them. Filters: merchant, city,
-        category, each exact.
+        category, each exact. Returns NOT_FOUND for a foreign merchant, to staff an empty list.
         """
 
     @_abc_1.abstractmethod
@@ -292,8 +314,8 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_entry_pb2.Store, _abc.Awaitable[_entry_pb2.Store]]:
         """Changes a store. Every activity that shows it and is APPROVED begins a new revision in DRAFT, while what was approved
         stays live; one that waits for its audit goes back to DRAFT, and one in review is decided as it was submitted. Can be
-        changed: all but name, merchant and times.
-        Returns NOT_FOUND, or ABORTED for a stale etag.
+        changed: all but name, merchant, times and my_rights.
+        Returns what CreateStore returns, and ABORTED for a stale etag.
         """
 
     @_abc_1.abstractmethod
@@ -320,7 +342,7 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.ListStaffRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.ListStaffResponse, _abc.Awaitable[_entry_pb2.ListStaffResponse]]:
-        """Lists the people bound to a store, in the order they were bound."""
+        """Lists the people bound to a store, in the order they were bound. Returns NOT_FOUND for a foreign store."""
 
     @_abc_1.abstractmethod
     def CreateTemplate(
@@ -374,7 +396,7 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entry_pb2.ListActivitiesResponse, _abc.Awaitable[_entry_pb2.ListActivitiesResponse]]:
         """Lists activities. Filters: merchant, state. order_by: "create_time desc" (the default) or "create_time"; any other is
-        INVALID_ARGUMENT (INVALID_ORDER_BY).
+        INVALID_ARGUMENT (INVALID_ORDER_BY). Returns NOT_FOUND for a foreign merchant.
         """
 
     @_abc_1.abstractmethod
@@ -394,8 +416,8 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.DeleteActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a draft that was never published, with its history and audits. Returns FAILED_PRECONDITION
-        (ACTIVITY_NOT_DRAFT) for any other.
+        """Deletes a draft that was never published, with its history and audits. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) for
+        a stale etag; FAILED_PRECONDITION (ACTIVITY_NOT_DRAFT) for any other activity.
         """
 
     @_abc_1.abstractmethod
@@ -404,7 +426,9 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entry_pb2.PreviewActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_promotion_pb2.Snapshot, _abc.Awaitable[_promotion_pb2.Snapshot]]:
-        """Returns an activity as a customer would see it if it were published now. Only its owner can."""
+        """Returns an activity as a customer would see it if it were published now. Only its owner can. Returns NOT_FOUND
+        to others.
+        """
 
     @_abc_1.abstractmethod
     def UploadImage(
@@ -414,7 +438,7 @@ class EntryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_entry_pb2.Image, _abc.Awaitable[_entry_pb2.Image]]:
         """Keeps a still JPEG, PNG or WebP, judged by its bytes: at most 8 MiB and 40 megapixels, re-encoded without metadata,
         its longer edge at most 2048 pixels and its file at most 3 MiB. The same picture has the same name. Returns
-        INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
+        NOT_FOUND for a foreign merchant; INVALID_ARGUMENT: IMAGE_TOO_LARGE, IMAGE_UNREADABLE.
         """
 
     @_abc_1.abstractmethod

@@ -33,7 +33,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_ORDER_BY: _ErrorReason.ValueType  # 5
     ERROR_REASON_RESOURCE_NOT_FOUND: _ErrorReason.ValueType  # 6
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 7
-    ERROR_REASON_REQUEST_IN_FLIGHT: _ErrorReason.ValueType  # 8
     ERROR_REASON_TRY_AGAIN: _ErrorReason.ValueType  # 9
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 10
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 11
@@ -66,6 +65,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ACTIVITY_WITHDRAWN: _ErrorReason.ValueType  # 205
     ERROR_REASON_ISSUING_STOPPED: _ErrorReason.ValueType  # 206
     ERROR_REASON_SUPPLY_CANNOT_SHRINK: _ErrorReason.ValueType  # 207
+    ERROR_REASON_SUPPLY_NOT_LIMITED: _ErrorReason.ValueType  # 208
     ERROR_REASON_AUDIT_NOT_OPEN: _ErrorReason.ValueType  # 300
     """Audit."""
     ERROR_REASON_AUDIT_STALE: _ErrorReason.ValueType  # 301
@@ -78,6 +78,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SELF_REFERRAL: _ErrorReason.ValueType  # 405
     ERROR_REASON_SHARE_CODE_INVALID: _ErrorReason.ValueType  # 406
     ERROR_REASON_SHARE_CLOSED: _ErrorReason.ValueType  # 407
+    ERROR_REASON_SHARE_REPORTED: _ErrorReason.ValueType  # 408
     ERROR_REASON_COUPON_REFUSED: _ErrorReason.ValueType  # 500
     """Redeem."""
     ERROR_REASON_COUPON_STATE: _ErrorReason.ValueType  # 501
@@ -95,6 +96,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 513
     ERROR_REASON_ALREADY_REVERSED: _ErrorReason.ValueType  # 514
     ERROR_REASON_REVERSAL_CLOSED: _ErrorReason.ValueType  # 515
+    ERROR_REASON_UNITS_MISSING: _ErrorReason.ValueType  # 516
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, with what to tell a person in the two languages. The status that carries one stands at the RPCs."""
@@ -108,7 +110,6 @@ ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 4
 ERROR_REASON_INVALID_ORDER_BY: ErrorReason.ValueType  # 5
 ERROR_REASON_RESOURCE_NOT_FOUND: ErrorReason.ValueType  # 6
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 7
-ERROR_REASON_REQUEST_IN_FLIGHT: ErrorReason.ValueType  # 8
 ERROR_REASON_TRY_AGAIN: ErrorReason.ValueType  # 9
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 10
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 11
@@ -141,6 +142,7 @@ ERROR_REASON_ACTIVITY_SUSPENDED: ErrorReason.ValueType  # 204
 ERROR_REASON_ACTIVITY_WITHDRAWN: ErrorReason.ValueType  # 205
 ERROR_REASON_ISSUING_STOPPED: ErrorReason.ValueType  # 206
 ERROR_REASON_SUPPLY_CANNOT_SHRINK: ErrorReason.ValueType  # 207
+ERROR_REASON_SUPPLY_NOT_LIMITED: ErrorReason.ValueType  # 208
 ERROR_REASON_AUDIT_NOT_OPEN: ErrorReason.ValueType  # 300
 """Audit."""
 ERROR_REASON_AUDIT_STALE: ErrorReason.ValueType  # 301
@@ -153,6 +155,7 @@ ERROR_REASON_NEW_CUSTOMERS_ONLY: ErrorReason.ValueType  # 404
 ERROR_REASON_SELF_REFERRAL: ErrorReason.ValueType  # 405
 ERROR_REASON_SHARE_CODE_INVALID: ErrorReason.ValueType  # 406
 ERROR_REASON_SHARE_CLOSED: ErrorReason.ValueType  # 407
+ERROR_REASON_SHARE_REPORTED: ErrorReason.ValueType  # 408
 ERROR_REASON_COUPON_REFUSED: ErrorReason.ValueType  # 500
 """Redeem."""
 ERROR_REASON_COUPON_STATE: ErrorReason.ValueType  # 501
@@ -170,4 +173,5 @@ ERROR_REASON_NOT_STACKABLE: ErrorReason.ValueType  # 512
 ERROR_REASON_HOLD_NOT_FOUND: ErrorReason.ValueType  # 513
 ERROR_REASON_ALREADY_REVERSED: ErrorReason.ValueType  # 514
 ERROR_REASON_REVERSAL_CLOSED: ErrorReason.ValueType  # 515
+ERROR_REASON_UNITS_MISSING: ErrorReason.ValueType  # 516
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

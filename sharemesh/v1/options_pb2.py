@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asharemesh/v1/options.proto\x12\x0csharemesh.v1\x1a google/protobuf/descriptor.proto\"*\n\rLocalizedText\x12\r\n\x05zh_cn\x18\x01 \x01(\t\x12\n\n\x02\x65n\x18\x02 \x01(\t*\x8b\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_ANONYMOUS\x10\x01\x12\x11\n\rROLE_CUSTOMER\x10\x02\x12\x0e\n\nROLE_STAFF\x10\x03\x12\x11\n\rROLE_MERCHANT\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05\x12\x10\n\x0cROLE_SERVICE\x10\x06:C\n\x05roles\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x03(\x0e\x32\x12.sharemesh.v1.Role:0\n\x07\x61udited\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x08:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08:Q\n\x07message\x12!.google.protobuf.EnumValueOptions\x18\xd4\x86\x03 \x01(\x0b\x32\x1b.sharemesh.v1.LocalizedTextb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asharemesh/v1/options.proto\x12\x0csharemesh.v1\x1a google/protobuf/descriptor.proto\"*\n\rLocalizedText\x12\r\n\x05zh_cn\x18\x01 \x01(\t\x12\n\n\x02\x65n\x18\x02 \x01(\t\"3\n\x07Wording\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05zh_cn\x18\x02 \x01(\t\x12\n\n\x02\x65n\x18\x03 \x01(\t*\x8b\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_ANONYMOUS\x10\x01\x12\x11\n\rROLE_CUSTOMER\x10\x02\x12\x0e\n\nROLE_STAFF\x10\x03\x12\x11\n\rROLE_MERCHANT\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05\x12\x10\n\x0cROLE_SERVICE\x10\x06:C\n\x05roles\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x03(\x0e\x32\x12.sharemesh.v1.Role:0\n\x07\x61udited\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x08:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08:Q\n\x07message\x12!.google.protobuf.EnumValueOptions\x18\xd4\x86\x03 \x01(\x0b\x32\x1b.sharemesh.v1.LocalizedText:I\n\x05words\x12!.google.protobuf.EnumValueOptions\x18\xd5\x86\x03 \x03(\x0b\x32\x15.sharemesh.v1.Wordingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sharemesh.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=123
-  _globals['_ROLE']._serialized_end=262
+  _globals['_ROLE']._serialized_start=176
+  _globals['_ROLE']._serialized_end=315
   _globals['_LOCALIZEDTEXT']._serialized_start=78
   _globals['_LOCALIZEDTEXT']._serialized_end=120
+  _globals['_WORDING']._serialized_start=122
+  _globals['_WORDING']._serialized_end=173
 # @@protoc_insertion_point(module_scope)

@@ -82,10 +82,39 @@ class LocalizedText(_message.Message):
 
 Global___LocalizedText: _TypeAlias = LocalizedText  # noqa: Y015
 
+@_typing.final
+class Wording(_message.Message):
+    """Words for a value that a program reads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    ZH_CN_FIELD_NUMBER: _builtins.int
+    EN_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value, as it stands in ErrorInfo.metadata."""
+    zh_cn: _builtins.str
+    en: _builtins.str
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        zh_cn: _builtins.str = ...,
+        en: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["en", b"en", "value", b"value", "zh_cn", b"zh_cn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Wording: _TypeAlias = Wording  # noqa: Y015
+
 ROLES_FIELD_NUMBER: _builtins.int
 AUDITED_FIELD_NUMBER: _builtins.int
 SENSITIVE_FIELD_NUMBER: _builtins.int
 MESSAGE_FIELD_NUMBER: _builtins.int
+WORDS_FIELD_NUMBER: _builtins.int
 roles: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]]
 """The roles that an RPC serves; a caller of any other role gets PERMISSION_DENIED, and a caller without a
 token UNAUTHENTICATED unless ROLE_ANONYMOUS is listed. An RPC without this option serves nobody.
@@ -96,3 +125,5 @@ sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """The field is a secret or tells who a person is: it never enters a log, a trace or an event."""
 message: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___LocalizedText]
 """What to tell a person when an error carries this reason. `{name}` stands for ErrorInfo.metadata["name"]."""
+words: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _containers.RepeatedCompositeFieldContainer[Global___Wording]]
+"""What to write for such a `{name}` where a person cannot read its value: 验券 rather than VERIFY."""

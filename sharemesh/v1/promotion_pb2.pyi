@@ -27,7 +27,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Benefit(_message.Message):
-    """What a coupon takes off. Exactly one kind is set, the one that the activity's template allows."""
+    """What a coupon takes off. Exactly one kind is set, the one that the activity's template allows.
+
+    Every amount here, in a budget and in a reward is in the merchant's currency, above zero (so no trial is free), at most
+    1000000000.00, and has at most two decimals.
+
+    Several coupons on one order are admitted in the order of their codes, as far as their stacking allows, and then apply
+    in this order: those that price units (fixed_price, trial_price, buy_get, gift), then amounts off (amount_off,
+    new_customer), then percent_off; ties in the order of the codes. Each works on what those before it left of its eligible
+    items, and its threshold is judged on that too. A coupon that would take nothing off is refused rather than used up,
+    except a gift that is handed over.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,7 +134,7 @@ class AmountOff(_message.Message):
     TIERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AmountOff.Tier]:
-        """In ascending order of threshold."""
+        """In ascending order of threshold; off ascends with it."""
 
     def __init__(
         self,
@@ -186,7 +196,7 @@ class FixedPrice(_message.Message):
     """How many units of one order; 0 means 1."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
-        """The price of one unit."""
+        """The price of one unit; above zero."""
 
     @_builtins.property
     def cap(self) -> _money_pb2.Money:
@@ -322,12 +332,12 @@ class TrialPrice(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
     item: _builtins.str
-    """The merchant's code of the item."""
+    """The merchant's code of the item; one of scope.items, if there are any."""
     title: _builtins.str
     """What a customer reads: the item's name."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
-        """The price of the unit."""
+        """The price of the unit; above zero."""
 
     @_builtins.property
     def cap(self) -> _money_pb2.Money:
@@ -351,7 +361,7 @@ Global___TrialPrice: _TypeAlias = TrialPrice  # noqa: Y015
 
 @_typing.final
 class Period(_message.Message):
-    """Whole days, both inclusive, in the activity's zone."""
+    """Whole days from 2000-01-01 to 2199-12-31, both inclusive, in the activity's zone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -391,7 +401,7 @@ class Validity(_message.Message):
     """To the end of the n-th day after the day of the claim; 0 is the day itself."""
     @_builtins.property
     def period(self) -> Global___Period:
-        """The same days for every coupon."""
+        """The same days for every coupon; the last one is not before that of the claim period."""
 
     def __init__(
         self,
@@ -411,7 +421,7 @@ Global___Validity: _TypeAlias = Validity  # noqa: Y015
 
 @_typing.final
 class Window(_message.Message):
-    """Hours of the week, in the zone of the store that redeems."""
+    """Hours of the week, in whole minutes and in the zone of the store that redeems."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,7 +434,7 @@ class Window(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timeofday_pb2.TimeOfDay:
-        """Inclusive."""
+        """Inclusive; before 24:00."""
 
     @_builtins.property
     def end_time(self) -> _timeofday_pb2.TimeOfDay:
@@ -548,7 +558,7 @@ class Reward(_message.Message):
 
     @_builtins.property
     def budget(self) -> _money_pb2.Money:
-        """The most that the activity gives away as rewards."""
+        """The most that the activity gives away as rewards; not below the amount."""
 
     def __init__(
         self,
@@ -591,7 +601,7 @@ class Terms(_message.Message):
     stock: _builtins.int
     """How many coupons can ever be claimed."""
     day_stock: _builtins.int
-    """How many can be claimed on one day of the activity's zone; 0 means no such limit."""
+    """How many can be claimed on one day of the activity's zone, not above stock; 0 means no such limit."""
     per_customer: _builtins.int
     """How many one customer can claim."""
     @_builtins.property
@@ -612,11 +622,13 @@ class Terms(_message.Message):
 
     @_builtins.property
     def blackout_dates(self) -> _containers.RepeatedCompositeFieldContainer[_date_pb2.Date]:
-        """Days, in the redeeming store's zone, on which no coupon is taken."""
+        """Days, in the redeeming store's zone, on which no coupon is taken; from 2000-01-01 to 2199-12-31."""
 
     @_builtins.property
     def budget(self) -> _money_pb2.Money:
-        """The most that all coupons together can take off; a claim reserves its worst case. Unset means no budget."""
+        """The most that all coupons together can take off; a claim reserves its worst case. Covers at least one coupon's. Unset
+        means no budget.
+        """
 
     @_builtins.property
     def scope(self) -> Global___Scope:
@@ -628,7 +640,7 @@ class Terms(_message.Message):
 
     @_builtins.property
     def reversal_window(self) -> _duration_pb2.Duration:
-        """How long after a redemption it can be reversed; unset means never."""
+        """How long after a redemption it can be reversed, in whole seconds; unset means never."""
 
     @_builtins.property
     def reward(self) -> Global___Reward:
@@ -681,7 +693,7 @@ class HotItem(_message.Message):
     """Its picture: images/{image}."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
-        """What it costs."""
+        """What it costs, in the merchant's currency: from 0 to 1000000000.00, with at most two decimals."""
 
     def __init__(
         self,
@@ -800,7 +812,7 @@ class Snapshot(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MERCHANT_TITLE_FIELD_NUMBER: _builtins.int
+    MERCHANT_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
@@ -808,7 +820,7 @@ class Snapshot(_message.Message):
     TERMS_FIELD_NUMBER: _builtins.int
     STORES_FIELD_NUMBER: _builtins.int
     TEMPLATE_FIELD_NUMBER: _builtins.int
-    merchant_title: _builtins.str
+    merchant_display_name: _builtins.str
     """The merchant's display name."""
     title: _builtins.str
     """The activity's title."""
@@ -835,7 +847,7 @@ class Snapshot(_message.Message):
     def __init__(
         self,
         *,
-        merchant_title: _builtins.str = ...,
+        merchant_display_name: _builtins.str = ...,
         title: _builtins.str = ...,
         description: _builtins.str = ...,
         fields: _struct_pb2.Struct | None = ...,
@@ -846,7 +858,7 @@ class Snapshot(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fields", b"fields", "images", b"images", "merchant_title", b"merchant_title", "stores", b"stores", "template", b"template", "terms", b"terms", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fields", b"fields", "images", b"images", "merchant_display_name", b"merchant_display_name", "stores", b"stores", "template", b"template", "terms", b"terms", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -292,7 +292,7 @@ class AdjustSupplyRequest(_message.Message):
     stock: _builtins.int
     """The new stock; not below the present one."""
     day_stock: _builtins.int
-    """The new day stock; not below the present one, 0 lifts the limit."""
+    """The new day stock; not below the present one, 0 lifts the limit. Where there is none, none can be set."""
     is_issuing_stopped: _builtins.bool
     """True stops the issuing of coupons, false resumes it."""
     request_id: _builtins.str
@@ -338,23 +338,23 @@ class ListTransitionsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 200 means 200."""
     page_token: _builtins.str
     """next_page_token of the page before."""
-    name: _builtins.str
+    activity: _builtins.str
     """activities/{activity}."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        name: _builtins.str = ...,
+        activity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,21 +416,21 @@ class WatchActivityRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    activity: _builtins.str
     """activities/{activity}."""
     cursor: _builtins.str
     """The cursor of the last response that was worked off; empty begins with a snapshot."""
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
+        activity: _builtins.str = ...,
         cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "cursor", b"cursor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

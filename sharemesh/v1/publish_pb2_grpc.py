@@ -93,7 +93,9 @@ class PublishServiceServicer:
 
     def AdjustSupply(self, request, context):
         """Raises the stock, day stock or budget of a published activity, or stops and resumes the issuing of coupons; neither
-        needs a new audit. Returns NOT_FOUND; FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+        needs a new audit. Where there is no day stock or budget, none can be set: that would take away. Returns NOT_FOUND;
+        FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK, SUPPLY_NOT_LIMITED; INVALID_ARGUMENT
+        (CURRENCY_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

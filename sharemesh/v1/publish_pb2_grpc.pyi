@@ -47,7 +47,9 @@ class PublishServiceStub:
     """
     AdjustSupply: _grpc.UnaryUnaryMultiCallable[_publish_pb2.AdjustSupplyRequest, _publish_pb2.Supply]
     """Raises the stock, day stock or budget of a published activity, or stops and resumes the issuing of coupons; neither
-    needs a new audit. Returns NOT_FOUND; FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+    needs a new audit. Where there is no day stock or budget, none can be set: that would take away. Returns NOT_FOUND;
+    FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK, SUPPLY_NOT_LIMITED; INVALID_ARGUMENT
+    (CURRENCY_MISMATCH).
     """
     ListTransitions: _grpc.UnaryUnaryMultiCallable[_publish_pb2.ListTransitionsRequest, _publish_pb2.ListTransitionsResponse]
     """Lists every change of state of an activity and its publications, with who, when and why, the oldest first.
@@ -83,7 +85,9 @@ class PublishServiceAsyncStub(PublishServiceStub):
     """
     AdjustSupply: _aio.UnaryUnaryMultiCallable[_publish_pb2.AdjustSupplyRequest, _publish_pb2.Supply]  # type: ignore[assignment]
     """Raises the stock, day stock or budget of a published activity, or stops and resumes the issuing of coupons; neither
-    needs a new audit. Returns NOT_FOUND; FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+    needs a new audit. Where there is no day stock or budget, none can be set: that would take away. Returns NOT_FOUND;
+    FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK, SUPPLY_NOT_LIMITED; INVALID_ARGUMENT
+    (CURRENCY_MISMATCH).
     """
     ListTransitions: _aio.UnaryUnaryMultiCallable[_publish_pb2.ListTransitionsRequest, _publish_pb2.ListTransitionsResponse]  # type: ignore[assignment]
     """Lists every change of state of an activity and its publications, with who, when and why, the oldest first.
@@ -134,7 +138,9 @@ class PublishServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_publish_pb2.Supply, _abc.Awaitable[_publish_pb2.Supply]]:
         """Raises the stock, day stock or budget of a published activity, or stops and resumes the issuing of coupons; neither
-        needs a new audit. Returns NOT_FOUND; FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK.
+        needs a new audit. Where there is no day stock or budget, none can be set: that would take away. Returns NOT_FOUND;
+        FAILED_PRECONDITION: ACTIVITY_NOT_PUBLISHED, SUPPLY_CANNOT_SHRINK, SUPPLY_NOT_LIMITED; INVALID_ARGUMENT
+        (CURRENCY_MISMATCH).
         """
 
     @_abc_1.abstractmethod

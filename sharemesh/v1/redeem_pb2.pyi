@@ -74,6 +74,7 @@ class Offer(_message.Message):
     CLAIMED_BY_ME_FIELD_NUMBER: _builtins.int
     CAN_CLAIM_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     activity: _builtins.str
     """activities/{activity}."""
     merchant: _builtins.str
@@ -90,6 +91,8 @@ class Offer(_message.Message):
     """Whether the caller may claim now. Nothing is promised: the claim decides."""
     reason: _error_reason_pb2.ErrorReason.ValueType
     """Why not."""
+    message: _builtins.str
+    """The reason in words for a person, in the caller's language; empty when the caller may claim."""
     @_builtins.property
     def snapshot(self) -> _promotion_pb2.Snapshot:
         """What was approved."""
@@ -106,10 +109,11 @@ class Offer(_message.Message):
         claimed_by_me: _builtins.int = ...,
         can_claim: _builtins.bool = ...,
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "can_claim", b"can_claim", "claimed_by_me", b"claimed_by_me", "merchant", b"merchant", "publication", b"publication", "reason", b"reason", "remaining", b"remaining", "remaining_today", b"remaining_today", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "can_claim", b"can_claim", "claimed_by_me", b"claimed_by_me", "merchant", b"merchant", "message", b"message", "publication", b"publication", "reason", b"reason", "remaining", b"remaining", "remaining_today", b"remaining_today", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,6 +139,8 @@ class Coupon(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     HOLD_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REDEMPTION_FIELD_NUMBER: _builtins.int
+    REDEEM_TIME_FIELD_NUMBER: _builtins.int
+    REDEEM_STORE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """coupons/{coupon}."""
     activity: _builtins.str
@@ -146,13 +152,15 @@ class Coupon(_message.Message):
     share: _builtins.str
     """shares/{share} that it was claimed through, if any."""
     code: _builtins.str
-    """16 digits for the till. Only its holder sees it."""
+    """16 digits for the till. Only its holder sees it. Draw it as a Code 128 barcode or a QR code of just these digits."""
     state: Global___CouponState.ValueType
     """Where it stands."""
     title: _builtins.str
     """The activity's title."""
     redemption: _builtins.str
-    """redemptions/{redemption} that used it."""
+    """redemptions/{redemption} that used it. Its holder may not read that one, hence what follows."""
+    redeem_store: _builtins.str
+    """stores/{store} that took it."""
     @_builtins.property
     def benefit(self) -> _promotion_pb2.Benefit:
         """What it takes off."""
@@ -173,6 +181,10 @@ class Coupon(_message.Message):
     def hold_expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it is held for an order, if it is."""
 
+    @_builtins.property
+    def redeem_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was used, if it is."""
+
     def __init__(
         self,
         *,
@@ -190,10 +202,12 @@ class Coupon(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         hold_expire_time: _timestamp_pb2.Timestamp | None = ...,
         redemption: _builtins.str = ...,
+        redeem_time: _timestamp_pb2.Timestamp | None = ...,
+        redeem_store: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["benefit", b"benefit", "claim_time", b"claim_time", "expire_time", b"expire_time", "hold_expire_time", b"hold_expire_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benefit", b"benefit", "claim_time", b"claim_time", "expire_time", b"expire_time", "hold_expire_time", b"hold_expire_time", "redeem_time", b"redeem_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "benefit", b"benefit", "claim_time", b"claim_time", "code", b"code", "expire_time", b"expire_time", "hold_expire_time", b"hold_expire_time", "merchant", b"merchant", "name", b"name", "publication", b"publication", "redemption", b"redemption", "share", b"share", "start_time", b"start_time", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "benefit", b"benefit", "claim_time", b"claim_time", "code", b"code", "expire_time", b"expire_time", "hold_expire_time", b"hold_expire_time", "merchant", b"merchant", "name", b"name", "publication", b"publication", "redeem_store", b"redeem_store", "redeem_time", b"redeem_time", "redemption", b"redemption", "share", b"share", "start_time", b"start_time", "state", b"state", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,12 +278,15 @@ class Verdict(_message.Message):
     DISCOUNT_FIELD_NUMBER: _builtins.int
     GIFTS_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     is_usable: _builtins.bool
     """Whether it can be redeemed."""
     reason: _error_reason_pb2.ErrorReason.ValueType
     """Why not."""
     holder: _builtins.str
     """The holder's pseudonym at this merchant, the same for the same customer."""
+    message: _builtins.str
+    """The reason in words for a person, in the caller's language; empty when the coupon is usable."""
     @_builtins.property
     def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The reason's details, as in ErrorInfo.metadata."""
@@ -296,10 +313,11 @@ class Verdict(_message.Message):
         discount: _money_pb2.Money | None = ...,
         gifts: _abc.Iterable[_builtins.str] | None = ...,
         holder: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "discount", b"discount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "details", b"details", "discount", b"discount", "gifts", b"gifts", "holder", b"holder", "is_usable", b"is_usable", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "details", b"details", "discount", b"discount", "gifts", b"gifts", "holder", b"holder", "is_usable", b"is_usable", "message", b"message", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +341,7 @@ class Redemption(_message.Message):
     COUPONS_FIELD_NUMBER: _builtins.int
     REVERSE_TIME_FIELD_NUMBER: _builtins.int
     REVERSE_REASON_FIELD_NUMBER: _builtins.int
+    REVERSE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """redemptions/{redemption}."""
     merchant: _builtins.str
@@ -351,11 +370,15 @@ class Redemption(_message.Message):
 
     @_builtins.property
     def coupons(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedeemedCoupon]:
-        """The coupons, in the order they were applied."""
+        """The coupons, in the order of their codes in the request."""
 
     @_builtins.property
     def reverse_time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken back, if it was."""
+
+    @_builtins.property
+    def reverse_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be taken back, exclusive; unset when it never could."""
 
     def __init__(
         self,
@@ -372,10 +395,11 @@ class Redemption(_message.Message):
         coupons: _abc.Iterable[Global___RedeemedCoupon] | None = ...,
         reverse_time: _timestamp_pb2.Timestamp | None = ...,
         reverse_reason: _builtins.str = ...,
+        reverse_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "order_amount", b"order_amount", "reverse_time", b"reverse_time", "use_time", b"use_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "order_amount", b"order_amount", "reverse_expire_time", b"reverse_expire_time", "reverse_time", b"reverse_time", "use_time", b"use_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupons", b"coupons", "discount", b"discount", "merchant", b"merchant", "name", b"name", "operator", b"operator", "order_amount", b"order_amount", "order_id", b"order_id", "reverse_reason", b"reverse_reason", "reverse_time", b"reverse_time", "store", b"store", "terminal", b"terminal", "use_time", b"use_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupons", b"coupons", "discount", b"discount", "merchant", b"merchant", "name", b"name", "operator", b"operator", "order_amount", b"order_amount", "order_id", b"order_id", "reverse_expire_time", b"reverse_expire_time", "reverse_reason", b"reverse_reason", "reverse_time", b"reverse_time", "store", b"store", "terminal", b"terminal", "use_time", b"use_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -438,7 +462,7 @@ class ActivityReport(_message.Message):
         REDEMPTIONS_FIELD_NUMBER: _builtins.int
         DISCOUNT_FIELD_NUMBER: _builtins.int
         key: _builtins.str
-        """The channel's or the store's name."""
+        """The channel without its enum's prefix, such as WECHAT, or stores/{store}."""
         shares: _builtins.int
         """Shares created."""
         visits: _builtins.int
@@ -688,14 +712,14 @@ class VerifyCouponRequest(_message.Message):
     STORE_FIELD_NUMBER: _builtins.int
     CODES_FIELD_NUMBER: _builtins.int
     BASKET_FIELD_NUMBER: _builtins.int
-    HOLD_FIELD_NUMBER: _builtins.int
+    HOLD_COUPONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     store: _builtins.str
     """stores/{store}."""
-    hold: _builtins.bool
+    hold_coupons: _builtins.bool
     """Whether to hold the coupons."""
     request_id: _builtins.str
-    """Makes a retry safe; required with hold."""
+    """Makes a retry safe; required with hold_coupons."""
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the customer shows."""
@@ -710,12 +734,12 @@ class VerifyCouponRequest(_message.Message):
         store: _builtins.str = ...,
         codes: _abc.Iterable[_builtins.str] | None = ...,
         basket: _abc.Iterable[Global___BasketLine] | None = ...,
-        hold: _builtins.bool = ...,
+        hold_coupons: _builtins.bool = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket", b"basket", "codes", b"codes", "hold", b"hold", "request_id", b"request_id", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket", b"basket", "codes", b"codes", "hold_coupons", b"hold_coupons", "request_id", b"request_id", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -809,7 +833,9 @@ class RedeemCouponRequest(_message.Message):
     hold: _builtins.str
     """VerifyCouponResponse.hold, if the coupons are held."""
     order_id: _builtins.str
-    """The shop's own order number."""
+    """The shop's own order number. Not checked for uniqueness, since tills begin again each day: all coupons of an order go
+    into one call; stacking is judged within it.
+    """
     terminal: _builtins.str
     """The till."""
     request_id: _builtins.str
@@ -933,6 +959,8 @@ class ListRedemptionsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 200 means 200."""
     page_token: _builtins.str
@@ -941,6 +969,14 @@ class ListRedemptionsRequest(_message.Message):
     """Only those of this store."""
     order_id: _builtins.str
     """Only those of this order."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those used from this instant on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those used before this instant."""
+
     def __init__(
         self,
         *,
@@ -948,10 +984,12 @@ class ListRedemptionsRequest(_message.Message):
         page_token: _builtins.str = ...,
         store: _builtins.str = ...,
         order_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,7 +113,8 @@ class RedeemServiceServicer:
 
     def ListOffers(self, request, context):
         """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
-        left and whether the caller may claim. Filters: merchant, store, city, category, each exact.
+        left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
+        customers claim; one that only offers things to share uses ShareService.ListShareable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,10 +143,10 @@ class RedeemServiceServicer:
 
     def VerifyCoupon(self, request, context):
         """Tells whether coupon codes are authentic, whose they are, usable in this store now, and what comes off the basket; a
-        code that is not usable says why in its own verdict and does not fail the call. With `hold` the usable coupons are
-        held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
+        code that is not usable says why in its own verdict and does not fail the call. With `hold_coupons` the usable coupons
+        are held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
         unknown or another merchant's gets one uniform verdict. Returns NOT_FOUND for a foreign store, PERMISSION_DENIED,
-        RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
+        INVALID_ARGUMENT (CURRENCY_MISMATCH), RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,12 +161,13 @@ class RedeemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeemCoupon(self, request, context):
-        """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given. Returns NOT_FOUND for a
-        foreign store; PERMISSION_DENIED; RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
+        """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given: whatever else it holds
+        is released. Returns NOT_FOUND for a foreign store; PERMISSION_DENIED; INVALID_ARGUMENT (CURRENCY_MISMATCH);
+        RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
         COUPON_REFUSED for a code that is forged, unknown or another merchant's; COUPON_REDEEMED, COUPON_EXPIRED,
         COUPON_NOT_YET_VALID, COUPON_VOID, COUPON_STATE, COUPON_HELD, HOLD_NOT_FOUND, STORE_NOT_IN_SCOPE, OUTSIDE_WINDOW,
-        BLACKOUT_DATE, BELOW_THRESHOLD, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY; ErrorInfo.metadata["index"] is
-        the code's place in the request.
+        BLACKOUT_DATE, BELOW_THRESHOLD, UNITS_MISSING, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY;
+        ErrorInfo.metadata["index"] is the code's place in the request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,8 +199,9 @@ class RedeemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRedemptions(self, request, context):
-        """Lists redemptions, newest first: the merchant's, or for staff those of the store that they name. Filters: store,
-        order_id.
+        """Lists redemptions, the latest use first: the merchant's, or for staff those of the store that they must name. Filters:
+        store, order_id, and use_time from start_time on and before end_time. Returns NOT_FOUND for a foreign store;
+        PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,8 +217,9 @@ class RedeemServiceServicer:
 
     def EraseCustomer(self, request, context):
         """Forgets who a customer is: the rows that tie the pseudonyms in the books to the subject are deleted, for all
-        merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. A customer erases itself;
-        an operator names the subject.
+        merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. How often the
+        subject claimed is kept under a keyed hash: for who comes back limits go on, and offers for new customers stay closed
+        to who has redeemed before. A customer erases itself; an operator names the subject, else INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

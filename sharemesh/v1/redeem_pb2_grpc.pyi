@@ -39,7 +39,8 @@ class RedeemServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RedeemServiceAsyncStub: ...
     ListOffers: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ListOffersRequest, _redeem_pb2.ListOffersResponse]
     """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
-    left and whether the caller may claim. Filters: merchant, store, city, category, each exact.
+    left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
+    customers claim; one that only offers things to share uses ShareService.ListShareable.
     """
     GetOffer: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.GetOfferRequest, _redeem_pb2.Offer]
     """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication."""
@@ -49,22 +50,23 @@ class RedeemServiceStub:
     """Returns a coupon. Its holder sees it, and its merchant and operators without the code. Returns NOT_FOUND."""
     VerifyCoupon: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.VerifyCouponRequest, _redeem_pb2.VerifyCouponResponse]
     """Tells whether coupon codes are authentic, whose they are, usable in this store now, and what comes off the basket; a
-    code that is not usable says why in its own verdict and does not fail the call. With `hold` the usable coupons are
-    held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
+    code that is not usable says why in its own verdict and does not fail the call. With `hold_coupons` the usable coupons
+    are held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
     unknown or another merchant's gets one uniform verdict. Returns NOT_FOUND for a foreign store, PERMISSION_DENIED,
-    RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
+    INVALID_ARGUMENT (CURRENCY_MISMATCH), RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
     """
     ReleaseHold: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ReleaseHoldRequest, _empty_pb2.Empty]
     """Lets go of a hold before its time. Returns NOT_FOUND for a foreign store, FAILED_PRECONDITION (HOLD_NOT_FOUND) when
     there is no such hold in it any more.
     """
     RedeemCoupon: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.RedeemCouponRequest, _redeem_pb2.Redemption]
-    """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given. Returns NOT_FOUND for a
-    foreign store; PERMISSION_DENIED; RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
+    """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given: whatever else it holds
+    is released. Returns NOT_FOUND for a foreign store; PERMISSION_DENIED; INVALID_ARGUMENT (CURRENCY_MISMATCH);
+    RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
     COUPON_REFUSED for a code that is forged, unknown or another merchant's; COUPON_REDEEMED, COUPON_EXPIRED,
     COUPON_NOT_YET_VALID, COUPON_VOID, COUPON_STATE, COUPON_HELD, HOLD_NOT_FOUND, STORE_NOT_IN_SCOPE, OUTSIDE_WINDOW,
-    BLACKOUT_DATE, BELOW_THRESHOLD, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY; ErrorInfo.metadata["index"] is
-    the code's place in the request.
+    BLACKOUT_DATE, BELOW_THRESHOLD, UNITS_MISSING, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY;
+    ErrorInfo.metadata["index"] is the code's place in the request.
     """
     ReverseRedemption: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ReverseRedemptionRequest, _redeem_pb2.Redemption]
     """Takes a redemption back as a whole: its coupons are CLAIMED again, rewards for it are revoked. Once, and within the
@@ -80,8 +82,9 @@ class RedeemServiceStub:
     Returns NOT_FOUND.
     """
     ListRedemptions: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ListRedemptionsRequest, _redeem_pb2.ListRedemptionsResponse]
-    """Lists redemptions, newest first: the merchant's, or for staff those of the store that they name. Filters: store,
-    order_id.
+    """Lists redemptions, the latest use first: the merchant's, or for staff those of the store that they must name. Filters:
+    store, order_id, and use_time from start_time on and before end_time. Returns NOT_FOUND for a foreign store;
+    PERMISSION_DENIED.
     """
     GetActivityReport: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.GetActivityReportRequest, _redeem_pb2.ActivityReport]
     """Counts an activity's shares, visits, claims, redemptions and the money given away, per channel and per store.
@@ -89,8 +92,9 @@ class RedeemServiceStub:
     """
     EraseCustomer: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.EraseCustomerRequest, _empty_pb2.Empty]
     """Forgets who a customer is: the rows that tie the pseudonyms in the books to the subject are deleted, for all
-    merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. A customer erases itself;
-    an operator names the subject.
+    merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. How often the
+    subject claimed is kept under a keyed hash: for who comes back limits go on, and offers for new customers stay closed
+    to who has redeemed before. A customer erases itself; an operator names the subject, else INVALID_ARGUMENT.
     """
 
 @_typing.type_check_only
@@ -103,7 +107,8 @@ class RedeemServiceAsyncStub(RedeemServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOffers: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ListOffersRequest, _redeem_pb2.ListOffersResponse]  # type: ignore[assignment]
     """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
-    left and whether the caller may claim. Filters: merchant, store, city, category, each exact.
+    left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
+    customers claim; one that only offers things to share uses ShareService.ListShareable.
     """
     GetOffer: _aio.UnaryUnaryMultiCallable[_redeem_pb2.GetOfferRequest, _redeem_pb2.Offer]  # type: ignore[assignment]
     """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication."""
@@ -113,22 +118,23 @@ class RedeemServiceAsyncStub(RedeemServiceStub):
     """Returns a coupon. Its holder sees it, and its merchant and operators without the code. Returns NOT_FOUND."""
     VerifyCoupon: _aio.UnaryUnaryMultiCallable[_redeem_pb2.VerifyCouponRequest, _redeem_pb2.VerifyCouponResponse]  # type: ignore[assignment]
     """Tells whether coupon codes are authentic, whose they are, usable in this store now, and what comes off the basket; a
-    code that is not usable says why in its own verdict and does not fail the call. With `hold` the usable coupons are
-    held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
+    code that is not usable says why in its own verdict and does not fail the call. With `hold_coupons` the usable coupons
+    are held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
     unknown or another merchant's gets one uniform verdict. Returns NOT_FOUND for a foreign store, PERMISSION_DENIED,
-    RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
+    INVALID_ARGUMENT (CURRENCY_MISMATCH), RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
     """
     ReleaseHold: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ReleaseHoldRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Lets go of a hold before its time. Returns NOT_FOUND for a foreign store, FAILED_PRECONDITION (HOLD_NOT_FOUND) when
     there is no such hold in it any more.
     """
     RedeemCoupon: _aio.UnaryUnaryMultiCallable[_redeem_pb2.RedeemCouponRequest, _redeem_pb2.Redemption]  # type: ignore[assignment]
-    """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given. Returns NOT_FOUND for a
-    foreign store; PERMISSION_DENIED; RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
+    """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given: whatever else it holds
+    is released. Returns NOT_FOUND for a foreign store; PERMISSION_DENIED; INVALID_ARGUMENT (CURRENCY_MISMATCH);
+    RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
     COUPON_REFUSED for a code that is forged, unknown or another merchant's; COUPON_REDEEMED, COUPON_EXPIRED,
     COUPON_NOT_YET_VALID, COUPON_VOID, COUPON_STATE, COUPON_HELD, HOLD_NOT_FOUND, STORE_NOT_IN_SCOPE, OUTSIDE_WINDOW,
-    BLACKOUT_DATE, BELOW_THRESHOLD, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY; ErrorInfo.metadata["index"] is
-    the code's place in the request.
+    BLACKOUT_DATE, BELOW_THRESHOLD, UNITS_MISSING, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY;
+    ErrorInfo.metadata["index"] is the code's place in the request.
     """
     ReverseRedemption: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ReverseRedemptionRequest, _redeem_pb2.Redemption]  # type: ignore[assignment]
     """Takes a redemption back as a whole: its coupons are CLAIMED again, rewards for it are revoked. Once, and within the
@@ -144,8 +150,9 @@ class RedeemServiceAsyncStub(RedeemServiceStub):
     Returns NOT_FOUND.
     """
     ListRedemptions: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ListRedemptionsRequest, _redeem_pb2.ListRedemptionsResponse]  # type: ignore[assignment]
-    """Lists redemptions, newest first: the merchant's, or for staff those of the store that they name. Filters: store,
-    order_id.
+    """Lists redemptions, the latest use first: the merchant's, or for staff those of the store that they must name. Filters:
+    store, order_id, and use_time from start_time on and before end_time. Returns NOT_FOUND for a foreign store;
+    PERMISSION_DENIED.
     """
     GetActivityReport: _aio.UnaryUnaryMultiCallable[_redeem_pb2.GetActivityReportRequest, _redeem_pb2.ActivityReport]  # type: ignore[assignment]
     """Counts an activity's shares, visits, claims, redemptions and the money given away, per channel and per store.
@@ -153,8 +160,9 @@ class RedeemServiceAsyncStub(RedeemServiceStub):
     """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_redeem_pb2.EraseCustomerRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Forgets who a customer is: the rows that tie the pseudonyms in the books to the subject are deleted, for all
-    merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. A customer erases itself;
-    an operator names the subject.
+    merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. How often the
+    subject claimed is kept under a keyed hash: for who comes back limits go on, and offers for new customers stay closed
+    to who has redeemed before. A customer erases itself; an operator names the subject, else INVALID_ARGUMENT.
     """
 
 class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -170,7 +178,8 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_redeem_pb2.ListOffersResponse, _abc.Awaitable[_redeem_pb2.ListOffersResponse]]:
         """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
-        left and whether the caller may claim. Filters: merchant, store, city, category, each exact.
+        left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
+        customers claim; one that only offers things to share uses ShareService.ListShareable.
         """
 
     @_abc_1.abstractmethod
@@ -204,10 +213,10 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_redeem_pb2.VerifyCouponResponse, _abc.Awaitable[_redeem_pb2.VerifyCouponResponse]]:
         """Tells whether coupon codes are authentic, whose they are, usable in this store now, and what comes off the basket; a
-        code that is not usable says why in its own verdict and does not fail the call. With `hold` the usable coupons are
-        held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
+        code that is not usable says why in its own verdict and does not fail the call. With `hold_coupons` the usable coupons
+        are held for this store for up to 15 minutes, all of them or, when one is not usable, none. A code that is forged,
         unknown or another merchant's gets one uniform verdict. Returns NOT_FOUND for a foreign store, PERMISSION_DENIED,
-        RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
+        INVALID_ARGUMENT (CURRENCY_MISMATCH), RESOURCE_EXHAUSTED (RATE_LIMITED) after too many refused codes.
         """
 
     @_abc_1.abstractmethod
@@ -226,12 +235,13 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _redeem_pb2.RedeemCouponRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_redeem_pb2.Redemption, _abc.Awaitable[_redeem_pb2.Redemption]]:
-        """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given. Returns NOT_FOUND for a
-        foreign store; PERMISSION_DENIED; RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
+        """Redeems 1 to 10 codes on one order: all of them or none. Consumes the hold if one is given: whatever else it holds
+        is released. Returns NOT_FOUND for a foreign store; PERMISSION_DENIED; INVALID_ARGUMENT (CURRENCY_MISMATCH);
+        RESOURCE_EXHAUSTED (RATE_LIMITED); FAILED_PRECONDITION with the first reason met:
         COUPON_REFUSED for a code that is forged, unknown or another merchant's; COUPON_REDEEMED, COUPON_EXPIRED,
         COUPON_NOT_YET_VALID, COUPON_VOID, COUPON_STATE, COUPON_HELD, HOLD_NOT_FOUND, STORE_NOT_IN_SCOPE, OUTSIDE_WINDOW,
-        BLACKOUT_DATE, BELOW_THRESHOLD, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY; ErrorInfo.metadata["index"] is
-        the code's place in the request.
+        BLACKOUT_DATE, BELOW_THRESHOLD, UNITS_MISSING, NO_ELIGIBLE_ITEM, NOT_STACKABLE, NEW_CUSTOMERS_ONLY;
+        ErrorInfo.metadata["index"] is the code's place in the request.
         """
 
     @_abc_1.abstractmethod
@@ -271,8 +281,9 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _redeem_pb2.ListRedemptionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_redeem_pb2.ListRedemptionsResponse, _abc.Awaitable[_redeem_pb2.ListRedemptionsResponse]]:
-        """Lists redemptions, newest first: the merchant's, or for staff those of the store that they name. Filters: store,
-        order_id.
+        """Lists redemptions, the latest use first: the merchant's, or for staff those of the store that they must name. Filters:
+        store, order_id, and use_time from start_time on and before end_time. Returns NOT_FOUND for a foreign store;
+        PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
@@ -292,8 +303,9 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Forgets who a customer is: the rows that tie the pseudonyms in the books to the subject are deleted, for all
-        merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. A customer erases itself;
-        an operator names the subject.
+        merchants. The customer's coupons can no longer be listed by anybody; the books stay whole. How often the
+        subject claimed is kept under a keyed hash: for who comes back limits go on, and offers for new customers stay closed
+        to who has redeemed before. A customer erases itself; an operator names the subject, else INVALID_ARGUMENT.
         """
 
 def add_RedeemServiceServicer_to_server(servicer: RedeemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -172,7 +172,9 @@ class Share(_message.Message):
     merchant: _builtins.str
     """merchants/{merchant}."""
     code: _builtins.str
-    """The signed short code that links carry."""
+    """The signed short code that links carry: 12 characters. It may be typed: case does not count, and O, I and L are read
+    as 0, 1 and 1. The link around it is the app's own.
+    """
     channel: Global___Channel.ValueType
     """Where it went."""
     parent: _builtins.str
@@ -182,7 +184,7 @@ class Share(_message.Message):
     state: Global___ShareState.ValueType
     """Whether the platform took it."""
     available: _builtins.int
-    """Coupons that wait to be claimed."""
+    """Coupons that are minted and wait to be claimed. More are minted as needed: 0 does not mean sold out."""
     visits: _builtins.int
     """Visitors, each once."""
     claims: _builtins.int

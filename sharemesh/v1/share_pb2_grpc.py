@@ -81,7 +81,9 @@ class ShareServiceServicer:
 
     def ListShareable(self, request, context):
         """Lists what can be shared: activities whose publication is LIVE and whose claim period is not over, at most one second
-        stale, newest first. Filters: store, city, category of a store, each exact.
+        stale, newest first. Filters: store, city, category of a store, each exact. For an app that offers things to share: it
+        tells everybody the same. An app in which customers claim uses RedeemService.ListOffers, which also tells what is left
+        and whether the caller may claim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +101,7 @@ class ShareServiceServicer:
 
     def ReportShare(self, request, context):
         """Reports whether the platform took the share. Only the sharer can. A refused share is closed for claims. Returns
-        NOT_FOUND; FAILED_PRECONDITION (SHARE_CLOSED) when the opposite was reported.
+        NOT_FOUND; FAILED_PRECONDITION (SHARE_REPORTED) when the opposite was reported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +116,8 @@ class ShareServiceServicer:
 
     def ListShares(self, request, context):
         """Lists shares with their visits, claims and redemptions, newest first: the caller's own, or with an activity of the
-        caller's merchant all of that activity's. Filter: activity.
+        caller's merchant all of that activity's. Filter: activity. Returns NOT_FOUND to merchants for a foreign one, to operators
+        for one that does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,9 @@ class ShareServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ShareServiceAsyncStub: ...
     ListShareable: _grpc.UnaryUnaryMultiCallable[_share_pb2.ListShareableRequest, _share_pb2.ListShareableResponse]
     """Lists what can be shared: activities whose publication is LIVE and whose claim period is not over, at most one second
-    stale, newest first. Filters: store, city, category of a store, each exact.
+    stale, newest first. Filters: store, city, category of a store, each exact. For an app that offers things to share: it
+    tells everybody the same. An app in which customers claim uses RedeemService.ListOffers, which also tells what is left
+    and whether the caller may claim.
     """
     CreateShare: _grpc.UnaryUnaryMultiCallable[_share_pb2.CreateShareRequest, _share_pb2.Share]
     """Shares an activity on a channel and mints the share's first coupons, which takes no stock. Merchants share their own
@@ -48,13 +50,14 @@ class ShareServiceStub:
     """
     ReportShare: _grpc.UnaryUnaryMultiCallable[_share_pb2.ReportShareRequest, _share_pb2.Share]
     """Reports whether the platform took the share. Only the sharer can. A refused share is closed for claims. Returns
-    NOT_FOUND; FAILED_PRECONDITION (SHARE_CLOSED) when the opposite was reported.
+    NOT_FOUND; FAILED_PRECONDITION (SHARE_REPORTED) when the opposite was reported.
     """
     GetShare: _grpc.UnaryUnaryMultiCallable[_share_pb2.GetShareRequest, _share_pb2.Share]
     """Returns a share. The sharer, the activity's merchant and operators see it. Returns NOT_FOUND."""
     ListShares: _grpc.UnaryUnaryMultiCallable[_share_pb2.ListSharesRequest, _share_pb2.ListSharesResponse]
     """Lists shares with their visits, claims and redemptions, newest first: the caller's own, or with an activity of the
-    caller's merchant all of that activity's. Filter: activity.
+    caller's merchant all of that activity's. Filter: activity. Returns NOT_FOUND to merchants for a foreign one, to operators
+    for one that does not exist.
     """
     RecordVisit: _grpc.UnaryUnaryMultiCallable[_share_pb2.RecordVisitRequest, _share_pb2.RecordVisitResponse]
     """Records that somebody opened a share; each visitor counts once a share. Returns INVALID_ARGUMENT
@@ -77,7 +80,9 @@ class ShareServiceAsyncStub(ShareServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListShareable: _aio.UnaryUnaryMultiCallable[_share_pb2.ListShareableRequest, _share_pb2.ListShareableResponse]  # type: ignore[assignment]
     """Lists what can be shared: activities whose publication is LIVE and whose claim period is not over, at most one second
-    stale, newest first. Filters: store, city, category of a store, each exact.
+    stale, newest first. Filters: store, city, category of a store, each exact. For an app that offers things to share: it
+    tells everybody the same. An app in which customers claim uses RedeemService.ListOffers, which also tells what is left
+    and whether the caller may claim.
     """
     CreateShare: _aio.UnaryUnaryMultiCallable[_share_pb2.CreateShareRequest, _share_pb2.Share]  # type: ignore[assignment]
     """Shares an activity on a channel and mints the share's first coupons, which takes no stock. Merchants share their own
@@ -87,13 +92,14 @@ class ShareServiceAsyncStub(ShareServiceStub):
     """
     ReportShare: _aio.UnaryUnaryMultiCallable[_share_pb2.ReportShareRequest, _share_pb2.Share]  # type: ignore[assignment]
     """Reports whether the platform took the share. Only the sharer can. A refused share is closed for claims. Returns
-    NOT_FOUND; FAILED_PRECONDITION (SHARE_CLOSED) when the opposite was reported.
+    NOT_FOUND; FAILED_PRECONDITION (SHARE_REPORTED) when the opposite was reported.
     """
     GetShare: _aio.UnaryUnaryMultiCallable[_share_pb2.GetShareRequest, _share_pb2.Share]  # type: ignore[assignment]
     """Returns a share. The sharer, the activity's merchant and operators see it. Returns NOT_FOUND."""
     ListShares: _aio.UnaryUnaryMultiCallable[_share_pb2.ListSharesRequest, _share_pb2.ListSharesResponse]  # type: ignore[assignment]
     """Lists shares with their visits, claims and redemptions, newest first: the caller's own, or with an activity of the
-    caller's merchant all of that activity's. Filter: activity.
+    caller's merchant all of that activity's. Filter: activity. Returns NOT_FOUND to merchants for a foreign one, to operators
+    for one that does not exist.
     """
     RecordVisit: _aio.UnaryUnaryMultiCallable[_share_pb2.RecordVisitRequest, _share_pb2.RecordVisitResponse]  # type: ignore[assignment]
     """Records that somebody opened a share; each visitor counts once a share. Returns INVALID_ARGUMENT
@@ -119,7 +125,9 @@ class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_share_pb2.ListShareableResponse, _abc.Awaitable[_share_pb2.ListShareableResponse]]:
         """Lists what can be shared: activities whose publication is LIVE and whose claim period is not over, at most one second
-        stale, newest first. Filters: store, city, category of a store, each exact.
+        stale, newest first. Filters: store, city, category of a store, each exact. For an app that offers things to share: it
+        tells everybody the same. An app in which customers claim uses RedeemService.ListOffers, which also tells what is left
+        and whether the caller may claim.
         """
 
     @_abc_1.abstractmethod
@@ -141,7 +149,7 @@ class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_share_pb2.Share, _abc.Awaitable[_share_pb2.Share]]:
         """Reports whether the platform took the share. Only the sharer can. A refused share is closed for claims. Returns
-        NOT_FOUND; FAILED_PRECONDITION (SHARE_CLOSED) when the opposite was reported.
+        NOT_FOUND; FAILED_PRECONDITION (SHARE_REPORTED) when the opposite was reported.
         """
 
     @_abc_1.abstractmethod
@@ -159,7 +167,8 @@ class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_share_pb2.ListSharesResponse, _abc.Awaitable[_share_pb2.ListSharesResponse]]:
         """Lists shares with their visits, claims and redemptions, newest first: the caller's own, or with an activity of the
-        caller's merchant all of that activity's. Filter: activity.
+        caller's merchant all of that activity's. Filter: activity. Returns NOT_FOUND to merchants for a foreign one, to operators
+        for one that does not exist.
         """
 
     @_abc_1.abstractmethod

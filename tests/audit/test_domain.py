@@ -7,9 +7,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from services.audit import domain as audits
 from services.audit import releases
 from services.audit.engine import Engine
-from services.audit.lexicon import Lexicon
+from services.audit.lexicon import Lexicon, LocalizedText
+from services.audit.matcher import Finding
 from services.audit.servicer import audited_paths
 from services.audit.texts import texts
+from services.audit.views import finding_views
 from services.chassis import errors
 from services.chassis.database import Database
 from services.schema.tables import Audit, Ruling, Supply, Transition
@@ -130,7 +132,7 @@ def test_an_edit_makes_the_open_audit_stale(scene: Scene) -> None:
     scene.submit(name)
     audit = scene.audit(name)
     scene.edit(name, "凉茶")
-    assert scene.run(lambda: Audit.get().state) == "STALE"
+    assert scene.run(lambda: (Audit.get().state, Audit.get().stale_time)) == ("STALE", NOW)
     with refused("AUDIT_STALE"):
         scene.resolve(audit, "PASS")
 
@@ -199,6 +201,31 @@ def test_words_are_checked_while_they_are_typed(scene: Scene) -> None:
     assert [(one["text"], one["steps"]) for one in found["findings"]] == [("最強", ["traditional"])]
 
 
+def found_at(start: int, end: int) -> Finding:
+    return Finding(
+        start, end, "off_platform_contact", "手机号", "reject", (), "basis", LocalizedText("改写", "rewrite"), "title"
+    )
+
+
+@pytest.mark.parametrize(
+    ("phone", "shown"),
+    [
+        ("13800138000", "*********00"),
+        ("138 0013-8000", "*** ****-**00"),
+        ("１３８００１３８０００", "*********００"),
+        ("①③⑧００138⁰𝟎0", "*********𝟎0"),
+        ("010-62345678", "***-******78"),
+    ],
+)
+def test_a_finding_shows_where_a_phone_stands_and_not_the_phone(phone: str, shown: str) -> None:
+    found = finding_views([found_at(0, 3 + len(phone))], {"title": f"手机 {phone}"})
+    assert [(one["text"], one["start"], one["end"]) for one in found] == [(f"手机 {shown}", 0, 3 + len(phone))]
+
+
+def test_fewer_digits_than_a_phone_has_are_shown() -> None:
+    assert finding_views([found_at(0, 10)], {"title": "2026全国第1名 满100"})[0]["text"] == "2026全国第1名 "
+
+
 def test_another_instance_follows_a_new_head_and_a_known_release_is_not_adopted_again(scene: Scene) -> None:
     other = Engine(PATHS, lambda: STRICTER)
     scene.run(other.start, NOW)
@@ -209,7 +236,7 @@ def test_another_instance_follows_a_new_head_and_a_known_release_is_not_adopted_
 
 def test_every_audited_text_of_a_snapshot_is_found() -> None:
     snapshot = {
-        "merchant_title": "林记",
+        "merchant_display_name": "林记",
         "title": "标题",
         "description": "",
         "fields": {"headline": "标语", "dishes": [{"name": "鱼", "price": 3}], "is_new": True},
@@ -221,7 +248,7 @@ def test_every_audited_text_of_a_snapshot_is_found() -> None:
         ],
     }
     assert texts(snapshot, [*audited_paths(promotion_pb2.Snapshot.DESCRIPTOR)]) == [
-        ("merchant_title", "林记"),
+        ("merchant_display_name", "林记"),
         ("title", "标题"),
         ("fields.dishes[0].name", "鱼"),
         ("fields.headline", "标语"),

@@ -49,6 +49,7 @@ def test_the_order_of_exceptions_in_a_file_does_not_change_the_release(tmp_path:
     ("terms", "complaint"),
     [
         ([term("　")], "must not be empty"),
+        ([term("甲" * 201)], "longer than 200 characters"),
         ([term("甲草", action="block")], "unknown"),
         ([term("甲草", exceptions=("乙",))], "does not contain the term"),
         ([term("LSD"), term("ＬＳＤ")], "also listed"),

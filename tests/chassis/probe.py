@@ -50,7 +50,8 @@ class Probe:
         self.is_watched = asyncio.Event()
 
     async def say(self, request: Any, _: object) -> Any:
-        return message("SayResponse")(text=await self._answer(request), digest=call.current().digest)
+        said = {"text": await self._answer(request), "digest": call.current().digest}
+        return message("SayResponse")(**said, name="shares/s1", activity="activities/a2")
 
     async def watch(self, request: Any, _: object) -> AsyncIterator[Any]:
         yield message("SayResponse")(text=request.text)

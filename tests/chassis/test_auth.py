@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import jwt
@@ -42,7 +42,7 @@ def verifier(clock: Callable[[], float] = lambda: float(NOW)) -> Verifier:
 
 
 def principal(token: str, by: Verifier | None = None) -> Principal:
-    return asyncio.run((by or verifier()).principal(f"Bearer {token}"))
+    return asyncio.run((by or verifier()).bearer(f"Bearer {token}")).principal
 
 
 def test_a_good_token_names_its_bearer() -> None:
@@ -50,7 +50,18 @@ def test_a_good_token_names_its_bearer() -> None:
 
 
 def test_no_token_is_an_anonymous() -> None:
-    assert asyncio.run(verifier().principal(None)) == Principal("ANONYMOUS", "")
+    assert asyncio.run(verifier().bearer(None)).principal == Principal("ANONYMOUS", "")
+
+
+def test_a_bearer_is_good_for_as_long_as_the_token_remembered_or_not() -> None:
+    now = [float(NOW)]
+    by = verifier(lambda: now[0])
+    assert asyncio.run(by.bearer(f"Bearer {signed(CLAIMS)}")).seconds == 60
+    token = signed(CLAIMS)
+    assert asyncio.run(by.bearer(f"Bearer {token}")).seconds == 60
+    now[0] += 45
+    assert asyncio.run(by.bearer(f"Bearer {token}")).seconds == 15
+    assert asyncio.run(by.bearer(None)).seconds == float("inf")
 
 
 def test_a_token_without_a_key_id_is_checked_with_the_only_key() -> None:
@@ -97,7 +108,7 @@ def test_a_bad_token_is_invalid_and_never_quoted(token: str) -> None:
 
 def test_another_scheme_is_invalid() -> None:
     with pytest.raises(Unauthenticated, match="TOKEN_INVALID"):
-        asyncio.run(verifier().principal("Basic bTE6cHc="))
+        asyncio.run(verifier().bearer("Basic bTE6cHc="))
 
 
 def test_an_expired_token_says_so() -> None:
@@ -125,14 +136,15 @@ def test_a_new_key_is_fetched_but_made_up_ids_are_no_load_on_the_issuer() -> Non
 
     async def main() -> None:
         by = Verifier(KeySet(load, lambda: now[0]), ISSUER, AUDIENCE, lambda: float(NOW))
-        await by.principal("Bearer " + signed(CLAIMS))
+        await by.bearer("Bearer " + signed(CLAIMS))
         published["k2"] = new
         for attempt in range(20):
             with pytest.raises(Unauthenticated):
-                await by.principal("Bearer " + signed(CLAIMS | {"jti": attempt}, key=new, kid="k2"))
+                await by.bearer("Bearer " + signed(CLAIMS | {"jti": attempt}, key=new, kid="k2"))
         assert fetched == [1]
         now[0] += 10
-        assert await by.principal("Bearer " + signed(CLAIMS, key=new, kid="k2")) == Principal("MERCHANT", "m1")
+        bearer = await by.bearer("Bearer " + signed(CLAIMS, key=new, kid="k2"))
+        assert bearer.principal == Principal("MERCHANT", "m1")
         assert fetched == [2]
 
     asyncio.run(main())
@@ -149,13 +161,58 @@ def test_the_last_good_keys_are_kept_while_the_issuer_is_away() -> None:
     async def main() -> None:
         by = Verifier(KeySet(load, lambda: now[0]), ISSUER, AUDIENCE, lambda: float(NOW))
         with pytest.raises(Unavailable, match="DEPENDENCY_UNAVAILABLE"):
-            await by.principal("Bearer " + signed(CLAIMS))
+            await by.bearer("Bearer " + signed(CLAIMS))
         is_away[0] = False
         now[0] += 10
-        await by.principal("Bearer " + signed(CLAIMS))
+        await by.bearer("Bearer " + signed(CLAIMS))
         is_away[0] = True
         now[0] += 4000
-        await by.principal("Bearer " + signed(CLAIMS | {"jti": "2"}))
+        await by.bearer("Bearer " + signed(CLAIMS | {"jti": "2"}))
+
+    asyncio.run(main())
+
+
+def test_a_made_up_id_keeps_nobody_with_a_known_key_waiting_for_a_slow_issuer() -> None:
+    now, is_asked, gate = [0.0], Event(), Event()
+    gate.set()
+
+    def load() -> str:
+        is_asked.set()
+        gate.wait()
+        return document(k1=KEY)
+
+    async def main() -> None:
+        keys = KeySet(load, lambda: now[0])
+        assert await keys.find("k1") is not None
+        gate.clear()
+        is_asked.clear()
+        now[0] += 10
+        stranger = asyncio.create_task(keys.find("made-up"))
+        await asyncio.to_thread(is_asked.wait)
+        try:
+            assert await asyncio.wait_for(keys.find("k1"), 1) is not None
+            assert not stranger.done()
+        finally:
+            gate.set()
+        assert await stranger is None
+
+    asyncio.run(main())
+
+
+def test_an_issuer_that_never_answers_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks, "_FETCH_SECONDS", 0.1)
+    gate = Event()
+
+    def load() -> str:
+        gate.wait()
+        return document(k1=KEY)
+
+    async def main() -> None:
+        try:
+            with pytest.raises(Unavailable, match="DEPENDENCY_UNAVAILABLE"):
+                await asyncio.wait_for(KeySet(load).find("k1"), 2)
+        finally:
+            gate.set()
 
     asyncio.run(main())
 

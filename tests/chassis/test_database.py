@@ -1,16 +1,21 @@
 import asyncio
 import contextvars
+import signal
+import socket
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import peewee
+import pymysql
 import pytest
 
-from services.chassis import database, parameters
+from services.chassis import call, database, parameters, stores
 from services.chassis.database import Database, proxy, write
 from services.chassis.errors import Conflict, Exhausted, NotFound, Unavailable
 from tests import mariadb
+from tests.mesh import poll
 
 
 def rows() -> list[int]:
@@ -185,6 +190,33 @@ def test_a_file_that_was_taken_away_is_a_database_that_is_away(tmp_path: Path) -
     db.close()
 
 
+def test_a_database_that_hangs_is_down_in_time_and_holds_up_nobody_who_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        db = database.bind(f"mysql://nobody:x@127.0.0.1:{silent.getsockname()[1]}/none")
+        assert not asyncio.run(db.is_up())
+        assert not asyncio.run(db.is_up())
+        db.close()
+        assert time.monotonic() - began < 2
+
+
+def test_no_other_try_is_made_once_the_callers_time_is_over(empty: Database) -> None:
+    tries: list[int] = []
+
+    def work() -> None:
+        tries.append(1)
+        raise peewee.OperationalError(pymysql.err.OperationalError(1213, "Deadlock found"))
+
+    with call.entered(call.Call(call.Principal("MERCHANT", "m1"), "EntryService.CreateStore"), seconds=0):
+        with pytest.raises(Conflict, match="TRY_AGAIN"):
+            empty.run_here(work)
+        assert tries == [1]
+    with pytest.raises(Conflict, match="TRY_AGAIN"):
+        empty.run_here(work)
+    assert len(tries) > 2
+
+
 def test_a_lock_that_is_not_released_is_a_conflict_in_the_end(tmp_path: Path) -> None:
     db = database.bind(f"sqlite:///{tmp_path}/x.db", pool=2)
     db._store.timeout = 0.01  # type: ignore[union-attr]  # Two seconds a try would be waited for in vain.
@@ -279,6 +311,42 @@ def test_the_victim_of_a_deadlock_is_run_again_from_its_start(on_maria: Database
     assert len(tries) == 3
     assert on_maria.run_here(rows) == [1, 2, 10, 20]
     on_maria.close()
+
+
+def test_a_server_that_became_read_only_is_unavailable(on_maria: Database, maria: mariadb.Server) -> None:
+    with mariadb.connect(maria.port) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE USER app@'%' IDENTIFIED BY 'app'")
+        cursor.execute("GRANT ALL ON chassis.* TO app@'%'")
+        as_app = database.bind(f"mysql://app:app@127.0.0.1:{maria.port}/chassis", pool=1)
+        cursor.execute("SET GLOBAL read_only = 1")
+        try:
+            with pytest.raises(Unavailable, match="DATABASE_UNAVAILABLE"):
+                as_app.run_here(write_one, 1)
+        finally:
+            cursor.execute("SET GLOBAL read_only = 0")
+            cursor.execute("DROP USER app@'%'")
+    as_app.close()
+    on_maria.close()
+
+
+def test_a_server_that_is_stopped_in_its_tracks_is_down_until_it_goes_on(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    server = mariadb.start(tmp_path_factory.mktemp("frozen"))
+    db = database.bind(server.fresh("chassis"), pool=2)
+    try:
+        assert asyncio.run(db.is_up())
+        server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert not asyncio.run(db.is_up())
+        # By its own limit, not by that of the statement which is still waiting.
+        assert time.monotonic() - began < stores.STATEMENT_SECONDS
+        server.process.send_signal(signal.SIGCONT)
+        poll(lambda: asyncio.run(db.is_up()), 30)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        server.stop()
+    db.close()
 
 
 def test_a_server_that_stopped_is_unavailable(tmp_path_factory: pytest.TempPathFactory) -> None:

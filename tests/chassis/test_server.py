@@ -3,9 +3,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_a_request_that_would_hold_up_the_loop_is_refused_unread(settings: Setti
             most = parameters.current().request_bytes
             code, reason, details = await refused(send(house.channel, "Say", say("x" * most)))
             assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
-            assert details[BadRequest].field_violations[0].description == "the request is above 512 KiB"
+            assert details[BadRequest].field_violations[0].description == "提交的内容超过 512 KiB"
 
     server.on_uvloop(main())
 
@@ -217,9 +218,9 @@ def test_people_are_told_in_the_language_they_asked_for(settings: Settings) -> N
     async def main() -> None:
         async with serving(settings, raising(errors.NotFound("RESOURCE_NOT_FOUND", resource="stores/a"))) as house:
             for wanted, text in (
-                ("en-GB,en;q=0.9,zh;q=0.1", "Not found: stores/a."),
-                ("fr, zh-TW;q=0.5", "找不到该内容：stores/a。"),
-                ("fr", "找不到该内容：stores/a。"),
+                ("en-GB,en;q=0.9,zh;q=0.1", "It does not exist, or is not yours to see."),
+                ("fr, zh-TW;q=0.5", "内容不存在，或您无权查看。"),
+                ("fr", "内容不存在，或您无权查看。"),
             ):
                 _, _, details = await refused(send(house.channel, "Say", say(), accept_language=wanted))
                 assert details[LocalizedMessage].message == text
@@ -408,6 +409,42 @@ def test_an_event_tells_what_happened_and_to_nobody_whom(settings: Settings) -> 
         assert not any(secret in json.dumps(event) for secret in ("13800138000", "6123456789012345", "eyJ"))
 
 
+def test_an_event_tells_the_names_in_the_request_and_the_answer(settings: Settings) -> None:
+    async def main() -> None:
+        async def answer(request: Any) -> str:
+            if request.text == "refuse":
+                raise errors.Conflict("ETAG_MISMATCH")
+            if request.text == "note":
+                call.note(share="shares/mine")
+            return ""
+
+        async with serving(settings, answer) as house:
+            await send(house.channel, "Say", say(name="activities/a1", coupon="13800138000"))
+            await refused(send(house.channel, "Say", say("refuse", name="activities/a1", coupon="coupons/c1")))
+            await send(house.channel, "Say", say("note", name="stores/s1"))
+
+    links = [
+        {link: event[link] for link in ("activity", "share", "coupon") if link in event} for event in recorded(main)
+    ]
+    assert links == [
+        {"activity": "activities/a1", "share": "shares/s1"},
+        {"activity": "activities/a1", "coupon": "coupons/c1"},
+        {"activity": "activities/a2", "share": "shares/mine"},
+    ]
+
+
+def test_a_stream_ends_with_its_callers_token(settings: Settings) -> None:
+    async def main() -> None:
+        async with serving(settings) as house:
+            watch: Any = house.channel.unary_stream(f"/{SERVICE}/Watch")
+            watching = watch(say("w"), metadata=(("authorization", house.token(ttl=2)),), timeout=10)
+            await watching.read()
+            code, reason, _ = await refused(watching.read())
+            assert (code, reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+
+    server.on_uvloop(main())
+
+
 def test_metrics_count_each_rpc_by_its_status(settings: Settings) -> None:
     async def main() -> str:
         async with serving(settings) as house:
@@ -580,6 +617,67 @@ def test_a_port_that_is_taken_fails_at_start_by_its_name(settings: Settings) -> 
                 Server("entry", replace(settings, port=port), Keyring(b"k" * 32), tokens.verifier(settings))
 
     server.on_uvloop(main())
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_an_ipv6_address_is_bracketed_once(settings: Settings, host: str) -> None:
+    async def main() -> None:
+        one = Server("entry", replace(settings, host=host), Keyring(b"k" * 32), tokens.verifier(settings))
+        assert one.address.startswith("[::]:")
+        assert not one.address.endswith(":0")
+
+    server.on_uvloop(main())
+
+
+def test_what_was_started_stops_when_the_rest_cannot_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        one, other = (Server("entry", settings, Keyring(b"k" * 32), tokens.verifier(settings)) for _ in range(2))
+        one.add(SERVICE, register, Probe(echo))
+
+        async def fail() -> None:
+            raise RuntimeError("cannot start")
+
+        monkeypatch.setattr(other, "start", fail)
+        with pytest.raises(RuntimeError, match="cannot start"):
+            async with server.running([one, other], database.bind(f"sqlite:///{settings.var}/probe.db"), settings):
+                raise AssertionError("it started all the same")
+        for port in (settings.metrics_port, int(one.address.rpartition(":")[2])):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = replace(settings, metrics_port=port)
+    server.on_uvloop(main())
+
+
+def test_servers_that_all_have_work_left_stop_within_the_time_of_the_process(settings: Settings) -> None:
+    async def main() -> float:
+        async def forever(_: Any) -> str:
+            await asyncio.Event().wait()
+            return ""
+
+        db = database.bind(f"sqlite:///{settings.var}/probe.db")
+        servers = [Server("entry", settings, Keyring(b"k" * 32), tokens.verifier(settings)) for _ in range(4)]
+        for one in servers:
+            one.add(SERVICE, register, Probe(forever))
+        async with AsyncExitStack() as channels:
+            async with server.running(servers, db, settings):
+                calls = []
+                for one in servers:
+                    channel = await channels.enter_async_context(grpc.aio.insecure_channel(one.address))
+                    calls.append(asyncio.create_task(send(channel, "Say", say(), seconds=60)))
+                await asyncio.sleep(0.5)
+                began = asyncio.get_running_loop().time()
+            took = asyncio.get_running_loop().time() - began
+            await asyncio.gather(*calls, return_exceptions=True)
+        return took
+
+    old = parameters.swap(replace(parameters.current(), stop_seconds=1.0))
+    try:
+        assert server.on_uvloop(main()) < 3
+    finally:
+        parameters.swap(old)
 
 
 def test_an_rpc_that_no_contract_names_is_unimplemented(settings: Settings) -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from registry import config
 from services.chassis import settings
 from services.chassis.settings import BadSetting, Settings
 
@@ -17,7 +16,7 @@ def read(*flags: str, **environment: str) -> Settings:
 def test_without_flags_or_environment_the_product_runs_embedded() -> None:
     found = read()
     assert found.database == "sqlite:///var/sharemesh.db"
-    assert found.registry.target("redeem") == "127.0.0.1:50055"
+    assert found.registry.targets["redeem"] == "127.0.0.1:50055"
     assert found.port_of("redeem") == 50055
 
 
@@ -36,6 +35,9 @@ def test_port_zero_means_a_free_port_for_each() -> None:
         ("--port", "abc"),
         ("--port", "65533"),
         ("--metrics-port", "-1"),
+        ("--code-generation", "-1"),
+        ("--code-generation", "one"),
+        ("--code-generation", ""),
         ("--database", "postgres://x/y"),
         ("--database", "sqlite:///"),
         ("--database", "mysql:///name"),
@@ -48,6 +50,7 @@ def test_port_zero_means_a_free_port_for_each() -> None:
         ("--auth", "jwks="),
         ("--auth", "jwks=/no/such/file"),
         ("--images", "folder"),
+        ("--images", "foo://folder"),
         ("--issuer", ""),
     ],
 )
@@ -59,10 +62,26 @@ def test_a_bad_value_fails_by_the_name_it_was_given(flag: str, value: str) -> No
         read(**{variable: value})
 
 
-def test_a_password_is_not_repeated_in_the_complaint() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:hunter2@:x/",
+        "mysql://user:p@ss:hunter2/rd@host/name",
+        "mysql://user:12/hunter2@host/name",
+        "mysql://user:1?hunter2@host/name",
+        "mysql://user:1#hunter2@host/name",
+        "mysql://user:hunter2@[host/name",
+    ],
+)
+def test_a_password_is_not_repeated_in_the_complaint(url: str) -> None:
     with pytest.raises(BadSetting) as complaint:
-        read("--database", "mysql://user:hunter2@:x/")
+        read("--database", url)
     assert "hunter2" not in str(complaint.value)
+
+
+def test_a_password_that_is_not_encoded_is_told_so() -> None:
+    with pytest.raises(BadSetting, match=r"^--database is not mysql://user:password@host:port/name; percent-encode"):
+        read("--database", "mysql://u:p@ss:w/rd@127.0.0.1:3306/sharemesh")
 
 
 def test_help_tells_every_flag_with_its_variable_and_default() -> None:
@@ -76,8 +95,3 @@ def test_help_tells_every_flag_with_its_variable_and_default() -> None:
 def test_a_jwks_file_that_exists_is_taken(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text("{}")
     assert read("--auth", f"jwks={tmp_path}/keys.json").auth.endswith("keys.json")
-
-
-def test_a_service_that_is_not_listed_has_no_target() -> None:
-    with pytest.raises(KeyError):
-        config.parse("static:entry=h:1").target("audit")

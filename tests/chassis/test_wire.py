@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Invalid
-from services.chassis.wire import to_message, to_plain
+from services.chassis.wire import packed, to_message, to_plain
 from tests.chassis.probe import message
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -142,3 +142,11 @@ def test_a_value_without_a_plain_form_is_an_invalid_field_with_its_path(fields: 
         to_plain(message("Everything")(**fields))
     assert refusal.value.reason == "INVALID_FIELD"
     assert [violation.field for violation in refusal.value.violations] == [path]
+
+
+def test_what_is_packed_is_packed_where_it_is_called() -> None:
+    def answer(text: str, *, price: int) -> dict[str, Any]:
+        return {"text": text, "item": {"price": price}}
+
+    everything = message("Everything")
+    assert packed(everything, answer)("a", price=3) == everything(text="a", item=message("Item")(price=3))

@@ -173,6 +173,19 @@ def test_staff_see_the_stores_that_bind_them_and_no_others(desk: Desk) -> None:
     assert jie("ListStores")["stores"] == []
 
 
+def test_staff_read_their_own_rights_at_each_store_and_nobody_elses(desk: Desk) -> None:
+    second = desk.new_store()["name"]
+    desk.owner("BindStaff", store=desk.store, subject="jie", rights=["VERIFY", "REDEEM"])
+    desk.owner("BindStaff", store=second, subject="jie", rights=["REPORT"])
+    desk.owner("BindStaff", store=second, subject="wei", rights=["SHARE"])
+    jie = desk.person("STAFF", "jie")
+    assert jie("GetStore", name=desk.store)["my_rights"] == ["VERIFY", "REDEEM"]
+    listed = {store["name"]: store["my_rights"] for store in jie("ListStores")["stores"]}
+    assert listed == {desk.store: ["VERIFY", "REDEEM"], second: ["REPORT"]}
+    assert desk.owner("GetStore", name=second)["my_rights"] == []
+    assert desk.person("OPERATOR", "jie")("GetStore", name=second)["my_rights"] == []
+
+
 def test_binding_again_changes_the_rights_and_unbinding_takes_them_away(desk: Desk) -> None:
     bind: dict[str, Any] = {"store": desk.store, "subject": "jie", "display_name": "阿杰"}
     desk.owner("BindStaff", **bind, rights=["VERIFY", "REDEEM"])

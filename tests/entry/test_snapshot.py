@@ -47,7 +47,7 @@ def test_a_preview_shows_what_a_customer_would_see_and_staff_only_if_they_agreed
     assert {key: preview[key] for key in ("title", "description", "fields", "images", "terms", "template")} == {
         key: draft[key] for key in ("title", "description", "fields", "images", "terms", "template")
     }
-    assert preview["merchant_title"] == "川味小馆"
+    assert preview["merchant_display_name"] == "川味小馆"
     [store] = preview["stores"]
     own = desk.owner("GetStore", name=desk.store)
     assert store["staff"] == [{"display_name": "jie", "title": "店长"}]

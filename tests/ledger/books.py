@@ -8,6 +8,7 @@ from services.ledger.promises import promise
 from services.schema.tables import (
     Coupon,
     CouponEvent,
+    Customer,
     CustomerCounter,
     DayStock,
     Publication,
@@ -91,16 +92,23 @@ def _days(supplies: list[Supply], coupons: list[Coupon]) -> Iterator[str]:
 
 
 def _customers(coupons: list[Coupon]) -> Iterator[str]:
+    """Everything that was claimed is counted once: for its customer, or, if erased, for who comes back or may."""
     limits: dict[int, int] = {}
     for row in Publication.select():
         per_customer = promise(row.id).terms.per_customer
         limits[row.activity_id] = max(per_customer, limits.get(row.activity_id, 0))
     given = Counter((coupon.activity_id, coupon.customer) for coupon in coupons if coupon.customer)
-    counted = {(row.activity_id, row.customer): row.claims for row in CustomerCounter.select()}
+    counted = Counter({(row.activity_id, row.customer): row.claims for row in CustomerCounter.select()})
+    known = {row.pseudonym for row in Customer.select()}
     for key in given.keys() | counted.keys():
-        limit = limits.get(key[0], 0)
-        if counted.get(key, 0) != given[key] or given[key] > limit:
-            yield f"customer {key}: counted {counted.get(key, 0)}, coupons {given[key]}, limit {limit}"
+        # Activity 0 counts one visit from before an erasure.
+        limit = limits.get(key[0], 1)
+        if counted[key] > limit or given[key] > limit or (key[1] in known and counted[key] < given[key]):
+            yield f"customer {key}: counted {counted[key]}, coupons {given[key]}, limit {limit}"
+    for activity_id in limits:
+        claimed, claims = (sum(n for key, n in those.items() if key[0] == activity_id) for those in (given, counted))
+        if claimed != claims:
+            yield f"activity {activity_id}: coupons claimed {claimed}, claims counted {claims}"
 
 
 def _uses(coupons: list[Coupon], standing: list[RedeemedCoupon]) -> Iterator[str]:

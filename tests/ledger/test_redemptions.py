@@ -75,8 +75,18 @@ def test_a_redeemed_coupon_is_refused_with_the_time_it_was_used(world: World) ->
     assert isinstance(outcome, errors.FailedPrecondition)
     assert (outcome.reason, outcome.metadata) == (
         "COUPON_REDEEMED",
-        {"time": "2026-03-10T04:00:00+00:00", "index": "0"},
+        {"time": "2026-03-10 12:00", "redeem_time": "2026-03-10T04:00:00+00:00", "index": "0"},
     )
+
+
+def test_the_time_of_use_is_that_of_the_store_that_redeemed(world: World) -> None:
+    here, there = world.store, world.open_store("Asia/Tokyo")
+    activity = world.publish(scope={"stores": [f"stores/{store.uid}" for store in (here, there)]})
+    coupon = world.claim(activity, "ann")
+    world.redeem(coupon, store=there)
+    (outcome,) = redemptions.redeem([world.order(coupon, store=here)], NOW + SECOND)
+    assert isinstance(outcome, errors.FailedPrecondition)
+    assert outcome.metadata["time"] == "2026-03-10 13:00"
 
 
 def test_two_orders_of_one_list_cannot_use_one_coupon(world: World) -> None:
@@ -242,6 +252,15 @@ def test_a_redemption_consumes_its_hold(world: World) -> None:
         world.release(held)
 
 
+def test_what_a_hold_holds_besides_is_released_by_the_redemption(world: World) -> None:
+    ann, bob = claimed(world, "ann", "bob")
+    _, held = world.hold(ann, bob, basket=BANQUET)
+    world.redeem(ann, hold=held, basket=BANQUET)
+    assert (fresh(bob).state, fresh(bob).hold) == ("CLAIMED", None)
+    assert history(bob) == ["AVAILABLE", "CLAIMED", "CLAIMED hold", "CLAIMED release"]
+    assert world.redeem(bob, basket=BANQUET).discount == 2_000
+
+
 def test_a_hold_of_another_store_or_of_nobody_opens_nothing(world: World) -> None:
     other = world.open_store()
     (coupon,) = claimed(world, "ann", stores=[world.store, other])
@@ -353,7 +372,7 @@ def test_a_coupon_is_voided_once_and_never_after_its_use(world: World) -> None:
     world.redeem(two)
     with pytest.raises(errors.FailedPrecondition, match="COUPON_REDEEMED") as refusal:
         world.void(two)
-    assert refusal.value.metadata == {"time": "2026-03-10T04:00:00+00:00"}
+    assert refusal.value.metadata == {"time": "2026-03-10 12:00", "redeem_time": "2026-03-10T04:00:00+00:00"}
 
 
 def shared(world: World, reward: dict[str, Any], role: str = "CUSTOMER", friends: int = 1) -> list[Coupon]:
@@ -381,8 +400,8 @@ def test_a_reward_is_held_as_long_as_the_redemption_can_be_reversed(world: World
 def test_a_reversal_revokes_the_reward_and_frees_its_place(world: World) -> None:
     coupons = shared(world, {**REWARD, "cap_per_sharer": 1, "budget": yuan(3)}, friends=2)
     first = world.redeem(coupons[0])
-    world.reverse(first)
-    assert Reward.get().state == "REVOKED"
+    world.reverse(first, NOW + SECOND)
+    assert (Reward.get().state, Reward.get().revoke_time) == ("REVOKED", NOW + SECOND)
     world.redeem(coupons[1])
     assert [row.state for row in Reward.select().order_by(Reward.id)] == ["REVOKED", "HELD"]
     world.redeem(coupons[0])

@@ -132,7 +132,21 @@ def test_windows_are_read_on_the_clock_of_the_redeeming_store() -> None:
     assert schedule.usable_at(lunch, now, SHANGHAI) is None
     assert schedule.usable_at(lunch, now, "Asia/Tokyo") is None
     refusal = schedule.usable_at(lunch, now, "Europe/Berlin")
-    assert refusal == Refusal("OUTSIDE_WINDOW", {"local_time": "2026-03-04T05:00"})
+    assert refusal == Refusal("OUTSIDE_WINDOW", {"local_time": "2026-03-04T05:00", "next": "2026-03-04 11:00"})
+
+
+@pytest.mark.parametrize(
+    ("until", "opening"),
+    [(None, "2026-03-14 18:00"), ("2026-03-14T18:01", "2026-03-14 18:00"), ("2026-03-14T18:00", "-")],
+)
+def test_whoever_comes_too_late_is_told_the_next_opening_before_the_coupon_expires(
+    until: str | None, opening: str
+) -> None:
+    weekend = terms(windows=[window("18:00", "20:00", "SATURDAY")], blackout_dates=["2026-03-07"])
+    ending = None if until is None else at(until)
+    refusal = schedule.usable_at(weekend, at("2026-03-03T12:00"), SHANGHAI, ending)
+    assert refusal is not None
+    assert refusal.metadata["next"] == opening
 
 
 def test_the_hour_that_comes_twice_is_in_the_window_twice() -> None:

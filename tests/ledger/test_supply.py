@@ -88,7 +88,8 @@ def test_raising_changes_only_what_is_named(world: World) -> None:
 def test_a_day_stock_of_zero_lifts_the_limit_for_good(world: World) -> None:
     activity = world.publish(day_stock=2)
     world.adjust(activity, day_stock=0)
-    assert refused(world, activity, day_stock=50) == "SUPPLY_CANNOT_SHRINK day_stock"
+    assert refused(world, activity, day_stock=50) == "SUPPLY_NOT_LIMITED day_stock"
+    assert amounts(world.adjust(activity, day_stock=0))[1] == 0
 
 
 def test_nothing_shrinks(world: World) -> None:
@@ -96,7 +97,7 @@ def test_nothing_shrinks(world: World) -> None:
     assert refused(world, activity, stock=9) == "SUPPLY_CANNOT_SHRINK stock"
     assert refused(world, activity, day_stock=1) == "SUPPLY_CANNOT_SHRINK day_stock"
     assert refused(world, activity, budget=19_999) == "SUPPLY_CANNOT_SHRINK budget"
-    assert refused(world, boundless, budget=10**9) == "SUPPLY_CANNOT_SHRINK budget"
+    assert refused(world, boundless, budget=10**9) == "SUPPLY_NOT_LIMITED budget"
     assert refused(world, activity, stock=20, budget=1) == "SUPPLY_CANNOT_SHRINK budget"
     assert amounts(world.supply(activity)) == (10, 2, 20_000)
 

@@ -15,6 +15,7 @@ from services.ledger.basket import Line
 from services.ledger.claims import Claim
 from services.ledger.codes import CouponCodes
 from services.ledger.counter import Order
+from services.ledger.customers import Tags
 from services.ledger.terms import Terms
 from services.schema import lifecycle
 from services.schema.lifecycle import Actor, Why
@@ -28,7 +29,9 @@ DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 # 120.00: enough for the 20.00 off that offers.content() gives.
 LUNCH = (Line("noodles", 2, 6_000),)
-CODES = CouponCodes(Keyring(b"the master secret of these tests"))
+KEYS = Keyring(b"the master secret of these tests")
+CODES = CouponCodes(KEYS)
+TAGS = Tags(KEYS)
 
 _requests = count()
 
@@ -153,7 +156,7 @@ class World:
         return Supply.get_by_id(activity.id)
 
     def customer(self, subject: str) -> str:
-        return customers.pseudonym(self.merchant.id, subject, NOW)
+        return customers.pseudonym(self.merchant.id, subject, TAGS, NOW)
 
     def share(self, activity: Activity, sharer: str, role: str = "CUSTOMER", block: int = 2) -> Share:
         """A share with its first block of coupons."""

@@ -14,9 +14,9 @@ const definition = loadSync(["sharemesh/v1/share.proto", "sharemesh/v1/redeem.pr
 });
 const { ShareService, RedeemService } = grpc.loadPackageDefinition(definition).sharemesh.v1;
 
-// Where google.rpc's own .proto files are: what an error's details are packed in.
+// What an error's details are packed in.
 const details = new protobuf.Root();
-details.resolvePath = (_, target) => (target.startsWith("/") ? target : `${given.google_protos}/${target}`);
+details.resolvePath = (_, target) => (target.startsWith("/") ? target : `${given.protos}/${target}`);
 details.loadSync(["google/rpc/status.proto", "google/rpc/error_details.proto"]);
 
 function reasonOf(error) {
@@ -59,7 +59,7 @@ const verified = await jie("VerifyCoupon", {
   store: given.store,
   codes: [coupon.code],
   basket,
-  hold: true,
+  hold_coupons: true,
   request_id: "node-verify-1",
 });
 const use = {

@@ -5,7 +5,9 @@ import pytest
 
 from services.chassis import errors, parameters
 from services.chassis.database import Database
+from services.chassis.keys import Keyring
 from services.ledger import customers
+from services.ledger.customers import Tags
 from services.publish import domain
 from services.publish.pending import take_next
 from services.schema.tables import Activity, Coupon, Publication
@@ -91,7 +93,7 @@ def test_the_history_says_who_when_and_why_page_by_page(scene: Scene) -> None:
     scene.withdraw(name)
     asking, rows, token = call(), [], ""
     while True:
-        page = scene.run(domain.list_transitions, asking, {"name": name, "page_size": 2, "page_token": token}, NOW)
+        page = scene.run(domain.list_transitions, asking, {"activity": name, "page_size": 2, "page_token": token}, NOW)
         rows += page["transitions"]
         token = page["next_page_token"]
         if not token:
@@ -106,7 +108,7 @@ def test_the_history_says_who_when_and_why_page_by_page(scene: Scene) -> None:
     assert [row["sequence"] for row in rows] == [1, 2, 3, 4, 5]
     assert (rows[4]["actor_role"], rows[4]["reason"], rows[4]["time"]) == ("MERCHANT", "不办了", NOW)
     with refused("INVALID_PAGE_TOKEN"):
-        scene.run(domain.list_transitions, call(), {"name": name, "page_token": "x"}, NOW)
+        scene.run(domain.list_transitions, call(), {"activity": name, "page_token": "x"}, NOW)
 
 
 def test_a_live_publication_is_everybodys_and_a_withdrawn_one_its_merchants(scene: Scene) -> None:
@@ -133,7 +135,7 @@ def test_who_holds_a_coupon_reads_its_publication_until_its_words_are_suspended(
     def hold() -> None:
         row = Publication.get()
         held = {"merchant_id": row.merchant_id, "publication_id": row.id, "activity_id": row.activity_id, "share_id": 0}
-        customer = customers.pseudonym(row.merchant_id, "alice", NOW)
+        customer = customers.pseudonym(row.merchant_id, "alice", Tags(Keyring(b"k" * 32)), NOW)
         Coupon.create(uid="c1", code="6000000000000000", state="CLAIMED", customer=customer, **held)
 
     def seen(subject: str) -> str:

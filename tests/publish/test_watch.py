@@ -28,7 +28,7 @@ def _fast() -> Iterator[None]:
 
 
 def stream(scene: Scene, name: str, cursor: str = "") -> AsyncGenerator[dict[str, Any], None]:
-    return watch(WATCHER, {"name": name, "cursor": cursor}, scene.db, lambda: NOW)
+    return watch(WATCHER, {"activity": name, "cursor": cursor}, scene.db, lambda: NOW)
 
 
 async def news(events: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_an_activity_is_published_and_shown_over_the_wire(house: Mesh) -> None:
     assert submitted.state == entry_pb2.ACTIVITY_STATE_APPROVED
     shown = guest.publish.GetPublication(publish_pb2.GetPublicationRequest(name=submitted.publication))
     assert (shown.snapshot.title, shown.audit) == ("春季新茶", "")
-    history = owner.publish.ListTransitions(publish_pb2.ListTransitionsRequest(name=name)).transitions
+    history = owner.publish.ListTransitions(publish_pb2.ListTransitionsRequest(activity=name)).transitions
     assert [row.actor_role for row in history[-2:]] == [options_pb2.ROLE_SERVICE] * 2
     assert history[-1].subject == publish_pb2.Transition.SUBJECT_PUBLICATION
     supply = owner.publish.AdjustSupply(
@@ -80,7 +80,7 @@ def test_a_rejection_goes_through_appeal_and_review_over_the_wire(house: Mesh) -
 def test_nobody_keeps_ever_more_streams_open_and_one_that_ends_makes_room(house: Mesh) -> None:
     name = Scene(house.db).draft("春季新茶")
     owner, operator = house.person("merchant", "owner"), house.person("operator", "op")
-    request = publish_pb2.WatchActivityRequest(name=name)
+    request = publish_pb2.WatchActivityRequest(activity=name)
     before = parameters.swap(replace(parameters.current(), watch_streams_per_caller=2))
     try:
         streams = [owner.publish.WatchActivity(request) for _ in range(2)]
@@ -115,7 +115,7 @@ def test_a_stream_ends_with_unavailable_when_the_server_drains(db: Database, dat
         async with AsyncExitStack() as stack:
             server = await serving("publish", db, settings, stack)
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-            request = publish_pb2.WatchActivityRequest(name=name)
+            request = publish_pb2.WatchActivityRequest(activity=name)
             stub: PublishServiceAsyncStub = PublishServiceStub(channel)
             events = stub.WatchActivity(request, metadata=[("authorization", f"Bearer {token}")], timeout=30)
             stopping = None

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from services.chassis.wire import to_message
 from services.redeem import books
 from sharemesh.v1 import redeem_pb2
 from tests.ledger.offers import yuan
-from tests.share.shop import Shop, call, claim, page, share, visit
+from tests.share.shop import NOW, Shop, call, claim, page, share, visit
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def used(shop: Shop) -> str:
     return str(shop.redeem(claim(call("CUSTOMER", "li"), activity=shop.publish())["code"])["name"])
 
 
-def listed(by: Call, size: int = 0, token: str = "", **filters: str) -> list[str]:
+def listed(by: Call, size: int = 0, token: str = "", **filters: Any) -> list[str]:
     found = books.list_redemptions(by, page(size, token, store="", order_id="") | filters)
     return [row["name"] for row in found["redemptions"]]
 
@@ -80,6 +81,48 @@ def test_redemptions_are_found_by_order_and_by_page(shop: Shop) -> None:
     assert listed(owner, 2, token) == [made[0]["name"]]
     with pytest.raises(errors.Invalid, match="INVALID_PAGE_TOKEN"):
         listed(call("MERCHANT", "other"), 2, token)
+
+
+def test_redemptions_are_listed_by_their_time_of_use_the_latest_first(shop: Shop) -> None:
+    activity = shop.publish(per_customer=5)
+    codes = [claim(call("CUSTOMER", "li"), activity=activity)["code"] for _ in range(4)]
+    # Written in another order than used: two processes may be.
+    late, early, *same = (
+        shop.redeem(code, now=NOW + timedelta(hours=hours))["name"]
+        for code, hours in zip(codes, (3, 1, 2, 2), strict=True)
+    )
+    order = [late, *same[::-1], early]
+    for asker, store in (("OPERATOR", ""), ("MERCHANT", ""), ("MERCHANT", shop.store_name)):
+        names: list[str] = []
+        token = ""
+        while token or not names:
+            found = books.list_redemptions(call(asker, shop.owner), page(1, token, store=store, order_id=""))
+            names += [row["name"] for row in found["redemptions"]]
+            token = found["next_page_token"]
+        assert names == order
+
+
+def test_redemptions_are_found_from_an_instant_on_and_before_another(shop: Shop) -> None:
+    activity = shop.publish(per_customer=5)
+    made = [
+        shop.redeem(claim(call("CUSTOMER", "li"), activity=activity)["code"], now=NOW + timedelta(hours=hours))["name"]
+        for hours in range(3)
+    ]
+    owner, first, last = call("MERCHANT", shop.owner), NOW, NOW + timedelta(hours=2)
+    assert listed(owner, start_time=first, end_time=last) == [made[1], made[0]]
+    assert listed(owner, start_time=last, store=shop.store_name) == [made[2]]
+    assert listed(owner, end_time=first) == []
+    token = books.list_redemptions(owner, page(1, store="", order_id="", start_time=first))["next_page_token"]
+    with pytest.raises(errors.Invalid, match="INVALID_PAGE_TOKEN"):
+        listed(owner, 1, token, start_time=last)
+
+
+def test_a_redemption_tells_until_when_it_can_be_taken_back_unless_it_never_could(shop: Shop) -> None:
+    def until(**terms: Any) -> Any:
+        return shop.redeem(claim(call("CUSTOMER", "li"), activity=shop.publish(**terms))["code"])["reverse_expire_time"]
+
+    assert until(reversal_window=600) == NOW + timedelta(minutes=10)
+    assert until(reversal_window=0) is None
 
 
 def test_a_report_adds_up_by_channel_and_by_store(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from services.ledger import supply
 from services.redeem import offers
 from services.schema.tables import Activity
 from tests.ledger.offers import yuan
-from tests.share.shop import NOW, Shop, call, claim, page, share
+from tests.share.shop import NOW, TAGS, Shop, call, claim, page, share
 
 LI = call("CUSTOMER", "li")
 
@@ -21,11 +21,11 @@ def shop(db: Database) -> Shop:
 
 
 def offer(by: Call, activity: str, days: int = 0) -> dict[str, Any]:
-    return offers.get_offer(by, {"activity": activity}, NOW + timedelta(days=days))
+    return offers.get_offer(by, {"activity": activity}, NOW + timedelta(days=days), TAGS)
 
 
 def listed(by: Call, size: int = 0, token: str = "", **filters: Any) -> dict[str, Any]:
-    return offers.list_offers(by, page(size, token, merchant="", store="", city="", category="") | filters, NOW)
+    return offers.list_offers(by, page(size, token, merchant="", store="", city="", category="") | filters, NOW, TAGS)
 
 
 def test_an_offer_tells_what_is_left_and_that_the_customer_may_claim(shop: Shop) -> None:
@@ -43,7 +43,7 @@ def test_todays_stock_is_that_of_the_day_in_the_activitys_zone(shop: Shop) -> No
     for activity in (shanghai, los_angeles):
         claim(call("CUSTOMER", "li"), activity=activity, now=NOW + timedelta(hours=11))
     # An hour after midnight in Shanghai, still the 10th in London and Los Angeles.
-    found = offers.list_offers(LI, page(merchant="", store="", city="", category=""), NOW + timedelta(hours=13))
+    found = offers.list_offers(LI, page(merchant="", store="", city="", category=""), NOW + timedelta(hours=13), TAGS)
     left = {row["activity"]: (row["remaining"], row["remaining_today"]) for row in found["offers"]}
     assert left == {shanghai: (9, 3), los_angeles: (9, 2)}
 

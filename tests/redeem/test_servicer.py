@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -6,9 +7,12 @@ from google.type.money_pb2 import Money
 
 from services.chassis.call import entered
 from services.chassis.database import Database
+from services.chassis.status import message_of
 from services.redeem.servicer import Servicer
 from sharemesh.v1 import error_reason_pb2, redeem_pb2
+from tests.mesh import started
 from tests.share.shop import KEYS, NOW, Shop, call, claim
+from tests.world import World
 
 CONTEXT = object()
 
@@ -22,6 +26,7 @@ async def what_the_customer_sees(servicer: Servicer, activity: str, coupon: str)
     with entered(call("CUSTOMER", "li"), 10):
         offer = await servicer.GetOffer(redeem_pb2.GetOfferRequest(activity=activity), CONTEXT)
         assert (offer.can_claim, offer.reason) == (False, error_reason_pb2.ERROR_REASON_CUSTOMER_LIMIT_REACHED)
+        assert offer.message == message_of("CUSTOMER_LIMIT_REACHED", {}, "zh-CN") != ""
         assert list((await servicer.ListOffers(redeem_pb2.ListOffersRequest(), CONTEXT)).offers) == [offer]
         mine = await servicer.GetCoupon(redeem_pb2.GetCouponRequest(name=coupon), CONTEXT)
         assert list((await servicer.ListCoupons(redeem_pb2.ListCouponsRequest(), CONTEXT)).coupons) == [mine]
@@ -30,12 +35,16 @@ async def what_the_customer_sees(servicer: Servicer, activity: str, coupon: str)
 async def what_the_till_does(servicer: Servicer, store: str, code: str) -> redeem_pb2.Redemption:
     line = redeem_pb2.BasketLine(item="noodles", quantity=2, unit_price=Money(currency_code="CNY", units=60))
     with entered(call("MERCHANT", "owner"), 10):
+        bowl = redeem_pb2.BasketLine(item="noodles", quantity=1, unit_price=line.unit_price)
+        ask = redeem_pb2.VerifyCouponRequest(store=store, codes=[code], basket=[bowl])
+        assert "40.00" in (await servicer.VerifyCoupon(ask, CONTEXT)).verdicts[0].message
         ask = redeem_pb2.VerifyCouponRequest(
-            store=store, codes=[code], basket=[line], hold=True, request_id="verify-01"
+            store=store, codes=[code], basket=[line], hold_coupons=True, request_id="verify-01"
         )
         told = await servicer.VerifyCoupon(ask, CONTEXT)
         assert (told.verdicts[0].is_usable, told.discount.units) == (True, 20)
         assert told.hold
+        assert told.verdicts[0].message == ""
     with entered(call("MERCHANT", "owner"), 10):
         let_go = redeem_pb2.ReleaseHoldRequest(store=store, hold=told.hold, request_id="release-1")
         assert await servicer.ReleaseHold(let_go, CONTEXT) == Empty()
@@ -78,3 +87,26 @@ def test_a_coupon_goes_the_whole_way_through_the_servicer(db: Database, shop: Sh
         await what_can_be_undone(servicer, used)
 
     asyncio.run(go())
+
+
+def test_codes_of_three_generations_ago_are_good_and_older_ones_refused(db: Database, shop: Shop) -> None:
+    made = [claim(call("CUSTOMER", "li"), activity=shop.publish())["code"] for _ in range(3)]
+
+    async def told(generation: int) -> list[int]:
+        servicer = Servicer(db, lambda: NOW, KEYS, code_generation=generation)
+        ask = redeem_pb2.VerifyCouponRequest(store=shop.store_name, codes=made, request_id=f"verify-{generation}")
+        with entered(call("MERCHANT", "owner"), 10):
+            return [one.reason for one in (await servicer.VerifyCoupon(ask, CONTEXT)).verdicts]
+
+    good = [[error_reason_pb2.ERROR_REASON_UNSPECIFIED] * 3] * 4
+    assert [asyncio.run(told(generation)) for generation in range(4)] == good
+    # One of 10,000 codes is authentic by chance; not all of three.
+    assert error_reason_pb2.ERROR_REASON_COUPON_REFUSED in asyncio.run(told(4))
+
+
+def test_a_process_makes_and_takes_codes_of_the_generation_it_is_set_to(database_url: str, tmp_path: Path) -> None:
+    with started(database_url, tmp_path / "var", code_generation=2) as mesh:
+        world = World(mesh)
+        code = world.coupon().code
+        assert code[0] == "8"
+        assert world.jie.redeem.RedeemCoupon(world.redeeming(code)).name

@@ -32,7 +32,13 @@ class Till:
         return call(role, self.subject, f"RedeemService.{rpc}", plain.get("request_id", ""), str(sorted(plain.items())))
 
     def verify(self, *codes: str, hold: bool = False, now: Any = NOW, **more: Any) -> Plain:
-        plain = {"store": name("stores", self.store.uid), "codes": [*codes], "basket": BASKET, "hold": hold, **more}
+        plain = {
+            "store": name("stores", self.store.uid),
+            "codes": [*codes],
+            "basket": BASKET,
+            "hold_coupons": hold,
+            **more,
+        }
         return domain.verify_coupons(self.call("VerifyCoupon", plain), plain, now, CODES, self.tries)
 
     def redeem(self, *codes: str, now: Any = NOW, role: str = "STAFF", **more: Any) -> Plain:
@@ -311,14 +317,21 @@ def test_a_refusal_is_not_remembered(till: Till) -> None:
     assert till.redeem(coupon.code, request_id="the-same-request")["discount"] == yuan(20)
 
 
-def test_the_event_of_a_redemption_tells_the_chain_from_activity_over_share_to_coupon(till: Till) -> None:
+def test_the_events_of_a_redemption_and_its_reversal_tell_the_chain_from_activity_over_share_to_coupon(
+    till: Till,
+) -> None:
     activity = till.world.publish()
     share = till.world.share(activity, "ann")
     coupon = till.world.claim(activity, "bob", share)
-    with entered(till.call("RedeemCoupon", {}), 10) as notes:
-        till.redeem(coupon.code)
-    assert notes == {
+    chain = {
         "activity": name("activities", activity.uid),
         "share": name("shares", share.uid),
         "coupon": name("coupons", coupon.uid),
     }
+    with entered(till.call("RedeemCoupon", {}), 10) as notes:
+        redemption = till.redeem(coupon.code)
+    assert notes == chain
+    plain = {"name": redemption["name"], "reason": "wrong"}
+    with entered(till.call("ReverseRedemption", plain), 10) as notes:
+        domain.reverse_redemption(till.call("ReverseRedemption", plain), plain, NOW)
+    assert notes == chain

@@ -8,7 +8,7 @@ from services.chassis.call import Call
 from services.chassis.database import Database
 from services.redeem import books, domain, wallet
 from services.schema.tables import Coupon
-from tests.share.shop import NOW, Shop, call, claim, page, share
+from tests.share.shop import NOW, TAGS, Shop, call, claim, page, share
 
 LI = call("CUSTOMER", "li")
 
@@ -80,6 +80,18 @@ def test_the_holder_sees_the_code_and_the_merchant_and_operators_do_not(shop: Sh
         assert "code" not in get(asker, coupon["name"])
 
 
+def test_a_used_coupon_tells_its_holder_when_and_where_until_it_is_taken_back(shop: Shop) -> None:
+    coupon = claim(call("CUSTOMER", "li"), activity=shop.publish(per_customer=2))
+    second = shop.open_store("北京", "餐饮")
+    assert not {"redemption", "redeem_time", "redeem_store"} & set(get(LI, coupon["name"]))
+    redemption = shop.redeem(coupon["code"], now=NOW + timedelta(hours=1))["name"]
+    used = get(LI, coupon["name"])
+    assert (used["redemption"], used["redeem_time"]) == (redemption, NOW + timedelta(hours=1))
+    assert used["redeem_store"] == shop.store_name != f"stores/{second.uid}"
+    shop.reverse(redemption)
+    assert "redeem_store" not in get(LI, coupon["name"])
+
+
 def test_strangers_find_no_coupon(shop: Shop) -> None:
     coupon = claim(call("CUSTOMER", "li"), activity=shop.publish())
     share(call("CUSTOMER", "wang"), shop.publish())
@@ -94,7 +106,7 @@ def test_an_erased_customers_coupons_are_listed_by_nobody_and_the_books_stay_who
     activity = shop.publish(per_customer=5)
     used, kept = (claim(call("CUSTOMER", "li"), activity=activity) for _ in range(2))
     redemption = shop.redeem(used["code"])["name"]
-    books.erase_customer(call("CUSTOMER", "li"), {"subject": ""}, NOW)
+    books.erase_customer(call("CUSTOMER", "li"), {"subject": ""}, NOW, TAGS)
     assert coupons(LI) == []
     with pytest.raises(errors.NotFound):
         get(LI, kept["name"])
@@ -107,17 +119,17 @@ def test_a_customer_erases_himself_and_an_operator_names_the_subject(shop: Shop)
     claim(call("CUSTOMER", "li"), activity=shop.publish())
     for asker, subject in ((call("CUSTOMER", "wang"), "li"), (call("OPERATOR", "ops"), "")):
         with pytest.raises(errors.Invalid, match="INVALID_FIELD"):
-            books.erase_customer(asker, {"subject": subject}, NOW)
+            books.erase_customer(asker, {"subject": subject}, NOW, TAGS)
     assert len(coupons(LI)) == 1
-    books.erase_customer(call("OPERATOR", "ops"), {"subject": "li"}, NOW)
+    books.erase_customer(call("OPERATOR", "ops"), {"subject": "li"}, NOW, TAGS)
     assert coupons(LI) == []
 
 
 def test_a_replayed_erasure_leaves_what_came_after_it(shop: Shop) -> None:
-    activity = shop.publish()
+    activity = shop.publish(per_customer=2)
     claim(call("CUSTOMER", "li"), activity=activity)
     asked = call("CUSTOMER", "li")
-    books.erase_customer(asked, {"subject": ""}, NOW)
+    books.erase_customer(asked, {"subject": ""}, NOW, TAGS)
     later = claim(call("CUSTOMER", "li"), activity=activity)["name"]
-    books.erase_customer(asked, {"subject": ""}, NOW)
+    books.erase_customer(asked, {"subject": ""}, NOW, TAGS)
     assert coupons(LI) == [later]

@@ -11,8 +11,9 @@ from services.chassis import database
 from services.chassis.call import Call, Principal
 from services.chassis.keys import Keyring
 from services.chassis.names import name, new_uid
-from services.ledger import schedule, supply
+from services.ledger import customers, schedule, supply
 from services.ledger.codes import CouponCodes
+from services.ledger.customers import Tags
 from services.ledger.terms import Terms
 from services.redeem import domain as till
 from services.redeem.tries import Tries
@@ -29,6 +30,7 @@ KEYS = Keyring(b"k" * 32)
 CODES = ShareCodes(KEYS)
 COUPON_CODES = CouponCodes(KEYS)
 VISITORS = Visitors(KEYS)
+TAGS = Tags(KEYS)
 
 _numbers = itertools.count(1)
 
@@ -146,7 +148,7 @@ def share(
     by: Call, activity: str, channel: str = "WECHAT", parent_code: str = "", now: datetime = NOW
 ) -> dict[str, Any]:
     plain = {"activity": activity, "channel": channel, "parent_code": parent_code}
-    return sharing.create_share(by, plain, now, CODES, COUPON_CODES)
+    return sharing.create_share(by, plain, now, CODES, COUPON_CODES, TAGS)
 
 
 def report(by: Call, shared: str, state: str) -> dict[str, Any]:
@@ -159,7 +161,12 @@ def visit(by: Call, code: str, visitor_id: str) -> dict[str, Any]:
 
 def claim(by: Call, *, code: str = "", activity: str = "", now: datetime = NOW) -> dict[str, Any]:
     source = {"share_code": code} if code else {"activity": activity}
-    return domain.claim_coupon(by, source, now, CODES, COUPON_CODES)
+    return domain.claim_coupon(by, source, now, CODES, COUPON_CODES, TAGS)
+
+
+def erase(subject: str) -> None:
+    with database.write():
+        customers.erase(subject, TAGS)
 
 
 def get(by: Call, shared: str, now: datetime = NOW) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import pytest
 
 from services.chassis import errors, parameters
 from services.chassis.database import Database
-from services.ledger import customers
 from services.schema.tables import Coupon, Share, Visit
 from services.share import domain
 from tests.ledger.offers import yuan
-from tests.share.shop import CODES, NOW, Shop, call, claim, get, page, report, share, visit
+from tests.share.shop import CODES, NOW, Shop, call, claim, erase, get, page, report, share, visit
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_a_replayed_claim_of_an_erased_customer_tells_no_code(shop: Shop) -> Non
     activity = shop.publish()
     first = call("CUSTOMER", "li")
     claim(first, activity=activity)
-    customers.erase("li")
+    erase("li")
     assert "code" not in claim(first, activity=activity)
     assert Coupon.select().where(Coupon.state == "CLAIMED").count() == 1
 

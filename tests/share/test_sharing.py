@@ -131,8 +131,9 @@ def test_the_first_report_stands(shop: Shop) -> None:
     made = share(call("CUSTOMER", "wang"), shop.publish())
     assert report(call("CUSTOMER", "wang"), made["name"], "SHARED")["state"] == "SHARED"
     assert report(call("CUSTOMER", "wang"), made["name"], "SHARED")["report"] == "shared"
-    with pytest.raises(errors.FailedPrecondition, match="SHARE_CLOSED"):
+    with pytest.raises(errors.FailedPrecondition, match="SHARE_REPORTED"):
         report(call("CUSTOMER", "wang"), made["name"], "FAILED")
+    assert (Share.get().state, Share.get().report_time) == ("SHARED", NOW)
 
 
 def test_only_the_sharer_reports(shop: Shop) -> None:

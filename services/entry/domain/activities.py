@@ -8,7 +8,7 @@ from services.chassis import call as calls
 from services.chassis import database, errors
 from services.chassis.call import Call
 from services.chassis.mask import apply_mask
-from services.chassis.names import name, new_uid, uid_of
+from services.chassis.names import new_uid, uid_of
 from services.entry.domain import content, templates, versions
 from services.entry.domain.listing import listed
 from services.schema import access, lifecycle, replay
@@ -52,13 +52,11 @@ def create_activity(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
     with database.write():
         merchant = access.merchant(call, given["merchant"], "activity.merchant")
         uid, _ = replay.once(call, merchant.uid, command, now)
-    calls.note(activity=name("activities", uid))
     return _present(uid)
 
 
 def get_activity(call: Call, plain: Plain) -> dict[str, Any]:
     """The activity in the shape of Activity; NotFound if it is not the caller's."""
-    calls.note(activity=plain["name"])
     return activity_view(access.activity(call, plain["name"]))
 
 
@@ -111,7 +109,6 @@ def delete_activity(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
 
     Errors: NotFound, Conflict(ETAG_MISMATCH), FailedPrecondition(ACTIVITY_NOT_DRAFT).
     """
-    calls.note(activity=plain["name"])
 
     def command() -> str:
         activity = lifecycle.lock(access.activity(call, plain["name"]).uid)
@@ -132,7 +129,6 @@ def delete_activity(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
 
 def preview_activity(call: Call, plain: Plain) -> dict[str, Any]:
     """The activity as a customer would see it, in the shape of Snapshot; NotFound if it is not the caller's."""
-    calls.note(activity=plain["name"])
     return snapshot_of(access.activity(call, plain["name"]))
 
 

@@ -1,10 +1,10 @@
 """What an activity says and promises, judged before it is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.chassis import errors
-from services.chassis.errors import Violation
+from services.chassis.errors import Violation, Words
 from services.chassis.names import uid_of
 from services.entry.domain.checks import check_currency, check_filled, check_images
 from services.entry.templates import check_fields
@@ -36,10 +36,10 @@ def check_content(merchant: Merchant, template: Template, content: Plain, locale
     if found := check_fields(template.content, content["fields"], locale):
         raise errors.Invalid("TEMPLATE_FIELDS_INVALID", violations=_violations("activity.fields", found))
     check_currency(merchant, ((f"activity.terms.{path}", money) for path, money in moneys(content["terms"])))
-    if found := ledger_checks.check(content["terms"]):
-        reasons = {_reason(content["terms"], path) for path, _ in found}
+    if wrong := ledger_checks.check(content["terms"]):
+        reasons = {_reason(content["terms"], path) for path, _ in wrong}
         reason = reasons.pop() if len(reasons) == 1 else "INVALID_FIELD"
-        raise errors.Invalid(reason, violations=_violations("activity.terms", found))
+        raise errors.Invalid(reason, violations=_violations("activity.terms", wrong))
     check_images(merchant, ((f"activity.images[{place}]", image) for place, image in enumerate(content["images"])))
 
 
@@ -47,7 +47,9 @@ def stores_of(merchant: Merchant, content: Plain) -> list[int]:
     """The ids of the stores in the scope; Invalid if there is none, NotFound for one that is not the merchant's."""
     names = content["terms"].get("scope", {}).get("stores", [])
     if not names:
-        raise errors.invalid_field("activity.terms.scope.stores", "must name at least one store")
+        raise errors.invalid_field(
+            "activity.terms.scope.stores", Words("请至少选择一家门店", "must name at least one store")
+        )
     uids = [uid_of("stores", wire_name, f"activity.terms.scope.stores[{at}]") for at, wire_name in enumerate(names)]
     rows = Store.select(Store.id, Store.uid).where(Store.merchant_id == merchant.id, Store.uid << uids)
     own = {store.uid: store.id for store in rows}
@@ -74,9 +76,10 @@ def _check_kind(template: Template, terms: Plain) -> None:
     kinds = list(terms.get("benefit", {}))
     allowed = template.content["benefit"]
     if kinds and kinds != [allowed]:
+        saying = Words("请使用模板规定的优惠类型", f"must be {allowed}, as the template says")
         raise errors.Invalid(
             "BENEFIT_NOT_ALLOWED",
-            violations=[Violation("activity.terms.benefit", f"must be {allowed}, as the template says")],
+            violations=[Violation("activity.terms.benefit", saying)],
             benefit=kinds[0],
         )
 
@@ -90,5 +93,5 @@ def _reason(terms: Plain, path: str) -> str:
     return "INVALID_FIELD"
 
 
-def _violations(at: str, found: list[tuple[str, str]]) -> list[Violation]:
-    return [Violation(f"{at}.{path}" if path else at, description) for path, description in found]
+def _violations(at: str, found: Sequence[tuple[str, Words | str]]) -> list[Violation]:
+    return [Violation(f"{at}.{path}" if path else at, told) for path, told in found]

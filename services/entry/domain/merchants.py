@@ -74,10 +74,12 @@ def update_merchant(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
 def _owner(call: Call, given: str) -> str:
     if call.principal.role == "MERCHANT":
         if given:
-            raise errors.invalid_field("merchant.owner", "only an operator names an owner")
+            raise errors.invalid_field(
+                "merchant.owner", errors.Words("只有平台运营才能指定所有者", "only an operator names an owner")
+            )
         return call.principal.subject
     if not given:
-        raise errors.invalid_field("merchant.owner", "an operator names the owner")
+        raise errors.invalid_field("merchant.owner", errors.Words("请指定商户的所有者", "an operator names the owner"))
     return given
 
 

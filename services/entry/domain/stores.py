@@ -44,7 +44,8 @@ def create_store(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
 
 def get_store(call: Call, plain: Plain) -> dict[str, Any]:
     """The store in the shape of Store, for its owner, its staff and the platform; else NotFound."""
-    return _views([access.store(call, plain["name"], field="name")])[0]
+    store = access.store(call, plain["name"], field="name")
+    return _with_rights(call, [store])[0]
 
 
 def list_stores(call: Call, plain: Plain) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def list_stores(call: Call, plain: Plain) -> dict[str, Any]:
     if plain["category"]:
         rows = rows.where(Store.category == plain["category"])
     found, token = listed(rows, call, plain, query, weighed=Store.profile)
-    return {"stores": _views(found), "next_page_token": token}
+    return {"stores": _with_rights(call, found), "next_page_token": token}
 
 
 def update_store(call: Call, plain: Plain, now: datetime) -> dict[str, Any]:
@@ -123,6 +124,12 @@ def _visible(call: Call, merchant: str) -> ModelSelect[Store]:
         return Store.select().where(Store.merchant_id == access.merchant(call, merchant, "merchant").id)
     rows = Store.select()
     return rows if access.sees_all(call) else rows.where(Store.merchant_id << access.merchant_ids(call))
+
+
+def _with_rights(call: Call, stores: list[Store]) -> list[dict[str, Any]]:
+    """The stores as the caller finds them: each with the rights that the calling member of staff has there."""
+    rights = access.rights(call)
+    return [{**view, "my_rights": rights.get(store.id, [])} for store, view in zip(stores, _views(stores), strict=True)]
 
 
 def _views(stores: list[Store]) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
         resolve_time = BigIntegerField(null=True)
         resolution = CharField(max_length=500, default="")
         resolver = CharField(max_length=40, default="")
+        stale_time = BigIntegerField(null=True)
 
         class Meta:
             database = db
@@ -142,7 +143,7 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
 
     class CustomerCounter(Model):
         activity_id = BigIntegerField()
-        customer = CharField(max_length=40)
+        customer = CharField(index=True, max_length=40)
         claims = IntegerField(default=0)
 
         class Meta:
@@ -307,8 +308,9 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
             database = db
             table_name = "redemption"
             indexes = (
-                (("merchant_id", "id"), False),
-                (("store_id", "id"), False),
+                (("merchant_id", "use_time", "id"), False),
+                (("store_id", "use_time", "id"), False),
+                (("use_time", "id"), False),
                 (("merchant_id", "order_id"), False),
             )
 
@@ -336,6 +338,7 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
         amount = BigIntegerField()
         state = CharField(max_length=20)
         grant_time = BigIntegerField()
+        revoke_time = BigIntegerField(null=True)
         create_time = BigIntegerField()
 
         class Meta:
@@ -372,6 +375,7 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
         sharer = CharField(index=True, max_length=40)
         state = CharField(max_length=20)
         report = CharField(max_length=200, default="")
+        report_time = BigIntegerField(null=True)
         create_time = BigIntegerField()
 
         class Meta:
