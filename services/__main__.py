@@ -21,6 +21,8 @@ from services.chassis.settings import SERVICES, BadSetting, Settings, add_flags,
 
 STOPPING = "Stopping: calls under way end first.\n"
 STOPPED = "Stopped.\n"
+# A migration may have to copy a large table; cut off, it would be begun again beside itself.
+MIGRATION_SECONDS = 86_400
 # What a token depends on; its other settings are taken, so that a process's flags can be given whole, but not shown.
 OF_TOKENS = ("var", "issuer", "audience")
 
@@ -74,7 +76,7 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
     """Bring the database to the present schema."""
     from services.schema import migrate
 
-    db = database.bind(settings.database, pool=1)
+    db = database.bind(settings.database, pool=1, statement_seconds=MIGRATION_SECONDS)
     try:
         applied = db.run_here(migrate.up)
     finally:

@@ -115,8 +115,7 @@ def list_audits(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, A
         query = query.where(Audit.state == asked["state"])
     if asked["category"]:
         query = query.where(Audit.categories.contains(f",{asked['category']},"))
-    shown, is_more = pages.page(query, page.size, Audit.findings)
-    after = shown[-1].id if is_more else None
+    shown, after = pages.page(query, page.size, Audit.findings)
     return {"audits": audit_views(shown), "next_page_token": paging.token_of(after, call, asked)}
 
 

@@ -16,7 +16,7 @@ import peewee
 from services.chassis import call, parameters
 from services.chassis.errors import Conflict, Exhausted, Unavailable
 from services.chassis.keys import PRIVATE
-from services.chassis.stores import SqliteStore, Store, is_away, is_passing, store_of
+from services.chassis.stores import STATEMENT_SECONDS, SqliteStore, Store, is_away, is_passing, store_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,12 +109,12 @@ class Database:
         self._store.close_all()
 
 
-def bind(url: str, pool: int = 8) -> Database:
-    """Let the models use the database at `url` (forms: stores.store_of) through at most `pool` threads.
+def bind(url: str, pool: int = 8, statement_seconds: int = STATEMENT_SECONDS) -> Database:
+    """Let the models use the database at `url` (see stores.store_of) through at most `pool` threads.
 
     Opens no connection, so the database may come up later. Raises ValueError for a malformed URL.
     """
-    store = store_of(url)
+    store = store_of(url, statement_seconds)
     if isinstance(store, SqliteStore):
         Path(store.database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     proxy.initialize(store)

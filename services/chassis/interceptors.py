@@ -102,6 +102,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     def _endable_watch(self, handler: Any) -> Handler:
         async def watch(request: Message, context: Context) -> None:
+            if self._is_draining:  # One that was ended comes back at once.
+                return
             try:
                 with self._endable():
                     await handler.unary_stream(request, context)

@@ -166,10 +166,11 @@ class MariaStore(_Kept, peewee.MySQLDatabase):
 Store = SqliteStore | MariaStore
 
 
-def store_of(url: str) -> Store:
+def store_of(url: str, statement_seconds: int = STATEMENT_SECONDS) -> Store:
     """The store that a URL names: sqlite:///relative, sqlite:////absolute or mysql://user:password@host:port/name.
 
-    Nothing is opened. Raises ValueError for anything else, in words that hold no part of the URL.
+    On MariaDB a statement that takes longer than `statement_seconds` is given up with its connection. Nothing is
+    opened. Raises ValueError for anything else, in words that hold no part of the URL.
     """
     try:
         parts = urlsplit(url)
@@ -199,7 +200,7 @@ def store_of(url: str) -> Store:
             # Rows matched, as SQLite counts them, not rows changed: conditional updates look at the count.
             client_flag=CLIENT.FOUND_ROWS,
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=STATEMENT_SECONDS,
-            write_timeout=STATEMENT_SECONDS,
+            read_timeout=statement_seconds,
+            write_timeout=statement_seconds,
         )
     raise ValueError("is neither sqlite:///file nor mysql://user:password@host:port/name")

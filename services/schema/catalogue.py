@@ -25,8 +25,7 @@ def live(page: Page, plain: dict[str, Any], now: datetime) -> tuple[list[Publica
     asked = list(_of_a_store(plain))
     if asked:
         query = query.where(Publication.id.in_(PublicationStore.select(PublicationStore.publication_id).where(*asked)))
-    shown, is_more = pages.page(query.order_by(Publication.id.desc()), page.size, Publication.snapshot)
-    return shown, shown[-1].id if is_more else None
+    return pages.page(query.order_by(Publication.id.desc()), page.size, Publication.snapshot)
 
 
 def _of_a_store(plain: dict[str, Any]) -> Iterable[Any]:

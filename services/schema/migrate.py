@@ -1,12 +1,13 @@
 """Bringing a database to the present schema: numbered scripts, each applied once."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from services.chassis import database, errors
+from services.chassis import database, errors, stores
 
 # The first script takes a second; later ones may have to copy tables.
 _WAIT_SECONDS = 300
@@ -43,10 +44,18 @@ def _alone() -> Iterator[None]:
     if database.dialect() == "sqlite":
         yield
         return
-    (got,) = database.proxy.execute_sql("SELECT GET_LOCK('sharemesh.migrate', %s)", (_WAIT_SECONDS,)).fetchone()
-    if got != 1:
-        raise errors.Unavailable("DATABASE_UNAVAILABLE", "another process is migrating the database")
+    end = time.monotonic() + _WAIT_SECONDS
+    while not _is_locked():
+        if time.monotonic() > end:
+            raise errors.Unavailable("DATABASE_UNAVAILABLE", "another process is migrating the database")
     try:
         yield
     finally:
         database.proxy.execute_sql("DO RELEASE_LOCK('sharemesh.migrate')")
+
+
+def _is_locked() -> bool:
+    """Whether the lock is ours now; waits for less than a statement may take, else the connection would be given up."""
+    wait = stores.STATEMENT_SECONDS / 2
+    (got,) = database.proxy.execute_sql("SELECT GET_LOCK('sharemesh.migrate', %s)", (wait,)).fetchone()
+    return bool(got == 1)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from peewee import ModelSelect
 
 from services.audit import domain as audits
 from services.audit import releases
@@ -183,6 +184,29 @@ def test_the_queue_is_worked_off_from_its_oldest_end(scene: Scene) -> None:
     assert listed(category="absolute_claim") == []
     assert listed(category="medical") == []
     assert listed(activity="activities/nobody") == []
+
+
+def test_a_page_whose_audits_are_decided_while_it_is_read_is_empty_and_leads_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [scene.draft(f"包治{number}") for number in range(2)]
+    for name in names:
+        scene.submit(name)
+        scene.audit(name)
+    weigh = ModelSelect.tuples
+
+    def weigh_and_decide(query: Any) -> Any:
+        found = list(weigh(query))
+        Audit.update(state="DECIDED").where(Audit.id == found[0][0]).execute()
+        return found
+
+    operator, queue = call("OPERATOR", "operator"), {"state": "OPEN", "page_size": 1}
+    monkeypatch.setattr(ModelSelect, "tuples", weigh_and_decide)
+    page = scene.run(audits.list_audits, operator, queue, NOW)
+    monkeypatch.undo()
+    assert page["audits"] == []
+    page = scene.run(audits.list_audits, operator, queue | {"page_token": page["next_page_token"]}, NOW)
+    assert [audit["activity"] for audit in page["audits"]] == names[1:]
 
 
 def test_the_same_request_gets_the_same_audit(scene: Scene) -> None:

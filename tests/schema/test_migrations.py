@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from playhouse.schema_diff import diff_models
 
-from services.chassis import database
+from services.chassis import database, stores
 from services.chassis.database import Database
 from services.ledger import rows
 from services.schema import migrate, tables
@@ -32,6 +33,30 @@ def test_two_processes_that_migrate_at_once_apply_each_script_once(maria: mariad
         with ThreadPoolExecutor(2) as both:
             applied = list(both.map(lambda _: db.run_here(migrate.up), range(2)))
         assert sorted(map(len, applied)) == [0, len(list(SCRIPTS.glob("[0-9]*.py")))]
+    finally:
+        db.close()
+
+
+def test_who_waits_for_the_first_to_migrate_outlasts_what_a_statement_may_take(
+    maria: mariadb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = maria.fresh("waiting")
+    monkeypatch.setattr(stores, "STATEMENT_SECONDS", 1)
+    db = database.bind(url, pool=1)
+
+    def wait() -> None:
+        with migrate._alone():
+            pass
+
+    try:
+        with mariadb.connect(maria.port) as first, first.cursor() as cursor, ThreadPoolExecutor(1) as second:
+            cursor.execute("SELECT GET_LOCK('sharemesh.migrate', 0)")
+            waiting = second.submit(db.run_here, wait)
+            # Longer than all the tries of a statement that gives up.
+            cursor.execute("SELECT SLEEP(5)")
+            assert not waiting.done()
+            cursor.execute("DO RELEASE_LOCK('sharemesh.migrate')")
+            waiting.result()
     finally:
         db.close()
 

@@ -34,7 +34,8 @@ def listed(
     rows = rows.order_by(key if is_oldest_first else key.desc())
     if weighed is None:
         found = list(rows.limit(page.size + 1))
-        shown, is_more = found[: page.size], len(found) > page.size
+        shown = found[: page.size]
+        after = shown[-1].id if len(found) > page.size else None
     else:
-        shown, is_more = pages.page(rows, page.size, weighed)
-    return shown, paging.token_of(shown[-1].id if is_more else None, call, query)
+        shown, after = pages.page(rows, page.size, weighed)
+    return shown, paging.token_of(after, call, query)
