@@ -1,4 +1,7 @@
-"""The tables of Sharemesh; every service reads and writes its rows through these models."""
+"""The tables of Sharemesh; every service reads and writes its rows through these models.
+
+They stand in one file, long as it is, because a schema is read as a whole.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
