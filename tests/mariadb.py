@@ -21,6 +21,8 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/s
 # A server is ready in about a second; a busy machine takes many times that.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+# InnoDB shows an older picture of its transactions to whoever looks again within 0.1 s.
+FRESH_SECONDS = 0.12
 
 
 class MariaDBMissing(RuntimeError):
@@ -43,12 +45,15 @@ class Programs:
         return [program, "--no-defaults", *base, *user, *options]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A running server; `url` is an empty database of its own."""
 
     url: str
     port: int
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
     process: subprocess.Popen[bytes]
 
     def fresh(self, name: str) -> str:
@@ -57,6 +62,16 @@ class Server:
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
             cursor.execute(f"CREATE DATABASE `{name}`")
         return url_of(self.port, name)
+
+    def crash(self) -> None:
+        """Ends the server at once, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Starts a server that has ended once more, on the same files and port, and waits until it answers."""
+        self.process = launched(self.command, self.environment, self.log)
+        await_ready(self)
 
     def stop(self) -> None:
         """Ends the server by its own process id."""
@@ -139,8 +154,11 @@ def apt(work: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def start(directory: Path) -> Server:
-    """Starts an empty server on a free loopback port with its files in `directory`, and waits until it answers."""
+def start(directory: Path, *more: str, preload: Path | None = None) -> Server:
+    """Starts an empty server on a free loopback port with its files in `directory`, and waits until it answers.
+
+    `more` are options of the server's own; `preload` is a library that it loads before all others.
+    """
     programs = find()
     data = directory / "data"
     log = directory / "mariadb.log"
@@ -165,16 +183,23 @@ def start(directory: Path) -> Server:
         "--max-connections=500",
         "--character-set-server=utf8mb4",
         "--collation-server=utf8mb4_bin",
+        *more,
     )
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=programs.environment, stdout=output, stderr=subprocess.STDOUT)
-    server = Server(url_of(port, "sharemesh"), port, process)
-    await_ready(server, log)
+    environment = programs.environment | ({"LD_PRELOAD": str(preload)} if preload else {})
+    process = launched(command, environment, log)
+    server = Server(url_of(port, "sharemesh"), port, command, environment, log, process)
+    await_ready(server)
     server.fresh("sharemesh")
     return server
 
 
-def await_ready(server: Server, log: Path) -> None:
+def launched(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """The process of a server that is about to listen."""
+    with log.open("ab") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
+def await_ready(server: Server) -> None:
     """Returns as soon as the server answers; raises RuntimeError with its log if it ends or is not ready in time."""
     end = time.monotonic() + START_SECONDS
     while server.process.poll() is None and time.monotonic() < end:
@@ -182,7 +207,7 @@ def await_ready(server: Server, log: Path) -> None:
             return
         time.sleep(0.05)
     server.stop()
-    raise RuntimeError(f"mariadbd did not start: {log.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(f"mariadbd did not start: {server.log.read_text(errors='replace')[-3000:]}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import peewee
+import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
+from services.chassis import hosts
 from services.chassis.errors import Unavailable
+from services.chassis.hosts import Address, Hosts
 
 # How long a statement waits for another's lock; a call that may be tried some times has about ten seconds in all.
 LOCK_WAIT_SECONDS = 2
@@ -18,6 +21,20 @@ LOCK_WAIT_SECONDS = 2
 # stops waits for those under way.
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 10
+# For a look whether a server is back: it is part of a health check, which must have an answer in ANSWER_SECONDS.
+TRIAL_SECONDS = 1
+MARIA_PORT = 3306
+
+SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_SESSION = (
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, time_zone = '+00:00'",
+)
+# The same for a driver that is not peewee's; without backslashes in texts a quote is all there is to escape.
+SESSION = (
+    "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00', collation_connection = 'utf8mb4_bin', "
+    f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = '{SQL_MODE},NO_BACKSLASH_ESCAPES'"
+)
 
 WSREP_NOT_READY = 1047
 WSREP_COMMIT_FAILED = 1180
@@ -28,17 +45,23 @@ SOCKET_GONE = 0
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _AWAY_SQLITE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
 _PASSING_MARIA = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
+# What a connection fails with whose server is gone, or is no part of a working cluster: another of its URL may do.
+FAILOVER = frozenset(
+    {
+        SOCKET_GONE,
+        CR.CR_CONNECTION_ERROR,
+        CR.CR_CONN_HOST_ERROR,
+        CR.CR_SERVER_GONE_ERROR,
+        CR.CR_SERVER_LOST,
+        ER.SERVER_SHUTDOWN,
+        WSREP_NOT_READY,
+    }
+)
 _AWAY_MARIA = {
-    SOCKET_GONE,
-    CR.CR_CONNECTION_ERROR,
-    CR.CR_CONN_HOST_ERROR,
-    CR.CR_SERVER_GONE_ERROR,
-    CR.CR_SERVER_LOST,
+    *FAILOVER,
     ER.CON_COUNT_ERROR,
-    ER.SERVER_SHUTDOWN,
     # Read-only: after a failover the writer is another server, which a new connection finds.
     ER.OPTION_PREVENTS_STATEMENT,
-    WSREP_NOT_READY,
     WSREP_COMMIT_FAILED,
     CONNECTION_KILLED,
 }
@@ -57,6 +80,16 @@ def is_passing(error: peewee.PeeweeException) -> bool:
 def is_away(error: peewee.PeeweeException) -> bool:
     """Whether the connection or the database itself failed, not the statement."""
     return _code(error, _AWAY_SQLITE, _AWAY_MARIA)
+
+
+def is_passing_code(code: int | None) -> bool:
+    """is_passing() by MariaDB's number of the error."""
+    return code in _PASSING_MARIA
+
+
+def is_away_code(code: int | None) -> bool:
+    """is_away() by MariaDB's number of the error."""
+    return code in _AWAY_MARIA
 
 
 def misdirected(error: peewee.PeeweeException) -> str:
@@ -142,25 +175,104 @@ class SqliteStore(_Kept, peewee.SqliteDatabase):
         return Path(self.database).exists()
 
 
+def _open(connection: Any) -> bool:
+    script, row = hosts.opening(*_SESSION), None
+    with connection.cursor() as cursor:
+        while True:
+            try:
+                cursor.execute(script.send(row))
+            except StopIteration as end:
+                return bool(end.value)
+            row = cursor.fetchone()
+
+
 class MariaStore(_Kept, peewee.MySQLDatabase):
-    """MariaDB, or whatever speaks its protocol, at READ COMMITTED."""
+    """MariaDB, or whatever speaks its protocol, at READ COMMITTED, on the first of its hosts that takes work."""
 
-    sql_mode = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+    sql_mode = SQL_MODE
 
-    def _initialize_connection(self, connection: Any) -> None:
-        super()._initialize_connection(connection)
-        with connection.cursor() as cursor:
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, time_zone = '+00:00'")
+    def __init__(self, addresses: tuple[Address, ...], user: str, password: str, name: str, **options: Any) -> None:
+        self.addresses, self.user, self.password, self.name = addresses, user, password, name
+        self.hosts = Hosts(addresses)
+        self._places: dict[Any, Address] = {}
+        super().__init__(name, user=user, password=password, **options)
+
+    def credentials(self, address: Address) -> dict[str, Any]:
+        """What another driver connects to this server with: host, port, user, password, database."""
+        host, port = address
+        return {"host": host, "port": port, "user": self.user, "password": self.password, "database": self.name}
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        is_kept = reuse_if_open and not self.is_closed() and not self.in_transaction()
+        if is_kept and not self.hosts.is_first(self._places[self.connection()]):
+            # A server that comes before this connection's is back, or this one's failed somebody else.
+            self.forget_connection()
+        return super().connect(reuse_if_open)
+
+    def _connect(self) -> Any:
+        failure: Exception | None = None
+        for address in self.hosts.order():
+            try:
+                connection = self._open(address)
+            except pymysql.err.MySQLError as error:
+                if error.args[0] not in FAILOVER:
+                    raise
+                self.hosts.failed(address)
+                failure = error
+            else:
+                self.hosts.answered(address)
+                self._places[connection] = address
+                return connection
+        assert failure is not None
+        raise failure
+
+    def _open(self, address: Address, **limits: int) -> Any:
+        """A connection to this server, which takes work."""
+        host, port = address
+        connection = pymysql.connect(
+            host=host, port=port, database=self.name, autocommit=True, **{**self.connect_params, **limits}
+        )
+        try:
+            if not _open(connection):
+                raise pymysql.err.OperationalError(WSREP_NOT_READY, f"{host}:{port} is not in a working cluster")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _shut(self, connection: Any) -> None:
+        self._places.pop(connection, None)
+        super()._shut(connection)
 
     def is_ready(self) -> bool:
-        """Whether it takes work: a Galera node that lost its cluster answers SELECT 1 all the same."""
-        clustered = self._variable("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") == "ON"
-        return not clustered or self._variable("SHOW GLOBAL STATUS LIKE 'wsrep_ready'") == "ON"
+        """Whether one of the servers takes work; and looks whether one that was passed over is back."""
+        passed_over = self.hosts.to_try_again()
+        if passed_over is not None:
+            self._try_again(passed_over)
+        try:
+            if self._is_in_order():
+                return True
+        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+            if not is_away(error):
+                raise
+        self.forget_connection()
+        return self.connect()
 
-    def _variable(self, query: str) -> str:
-        row = self.execute_sql(query).fetchone()
-        return str(row[1]) if row else ""
+    def _is_in_order(self) -> bool:
+        """Whether this thread's server takes work."""
+        return not hosts.is_on(self.execute_sql(hosts.CLUSTERED).fetchone()) or hosts.is_on(
+            self.execute_sql(hosts.READY).fetchone()
+        )
+
+    def _try_again(self, address: Address) -> None:
+        try:
+            self._open(
+                address, connect_timeout=TRIAL_SECONDS, read_timeout=TRIAL_SECONDS, write_timeout=TRIAL_SECONDS
+            ).close()
+        except pymysql.err.MySQLError:
+            self.hosts.failed(address)
+        else:
+            self.hosts.answered(address)
 
 
 Store = SqliteStore | MariaStore
@@ -169,12 +281,13 @@ Store = SqliteStore | MariaStore
 def store_of(url: str, statement_seconds: int = STATEMENT_SECONDS) -> Store:
     """The store that a URL names: sqlite:///relative, sqlite:////absolute or mysql://user:password@host:port/name.
 
-    On MariaDB a statement that takes longer than `statement_seconds` is given up with its connection. Nothing is
-    opened. Raises ValueError for anything else, in words that hold no part of the URL.
+    Instead of one host:port there may be several with commas between: servers of one database (Galera's nodes), of
+    which the first that takes work is used. On MariaDB a statement that takes longer than `statement_seconds` is given
+    up with its connection. Nothing is opened. Raises ValueError for anything else, in words that hold no part of the
+    URL.
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError:
         raise ValueError(_MALFORMED) from None  # Its words may hold a part of the password.
     path = unquote(parts.path[1:])
@@ -187,20 +300,29 @@ def store_of(url: str, statement_seconds: int = STATEMENT_SECONDS) -> Store:
             timeout=LOCK_WAIT_SECONDS,
             check_same_thread=False,  # Only for close_all(), after the threads have ended.
         )
-    if parts.scheme == "mysql" and parts.hostname:
-        if parts.query or parts.fragment or set(parts.path[1:]) & set("/@"):
-            raise ValueError(_MALFORMED)
-        return MariaStore(
-            path,
-            host=parts.hostname,
-            port=port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            collation="utf8mb4_bin",
-            # Rows matched, as SQLite counts them, not rows changed: conditional updates look at the count.
-            client_flag=CLIENT.FOUND_ROWS,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=statement_seconds,
-            write_timeout=statement_seconds,
-        )
+    if parts.scheme == "mysql" and parts.netloc:
+        return _maria(parts, path, statement_seconds)
     raise ValueError("is neither sqlite:///file nor mysql://user:password@host:port/name")
+
+
+def _maria(parts: SplitResult, name: str, statement_seconds: int) -> MariaStore:
+    credentials, _, places = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    if parts.query or parts.fragment or set(parts.path[1:]) & set("/@"):
+        raise ValueError(_MALFORMED)
+    try:
+        addresses = hosts.parse(places, MARIA_PORT)
+    except ValueError as error:
+        raise ValueError(str(error) if "," in places else _MALFORMED) from None
+    return MariaStore(
+        addresses,
+        unquote(user),
+        unquote(password),
+        name,
+        collation="utf8mb4_bin",
+        # Rows matched, as SQLite counts them, not rows changed: conditional updates look at the count.
+        client_flag=CLIENT.FOUND_ROWS,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=statement_seconds,
+        write_timeout=statement_seconds,
+    )
