@@ -18,6 +18,8 @@ ROLES = frozenset(name.removeprefix("ROLE_") for name in options_pb2.Role.DESCRI
 TOKEN_ROLES = ROLES - {"UNSPECIFIED", ANONYMOUS}
 
 _CACHED_TOKENS = 10_000
+# How long a token is taken for good without asking for its key again, which the issuer may have withdrawn.
+_TRUSTED_SECONDS = 300.0
 # An issuer's clock may run ahead of ours; expiry is taken as it stands.
 _CLOCK_SKEW_SECONDS = 30.0
 # Times are checked here, by a clock that tests can set.
@@ -39,14 +41,27 @@ def _is_subject(subject: str) -> bool:
 
 
 class Bearer(NamedTuple):
-    """Who calls, and for how many seconds more the token says so; an anonymous for ever."""
+    """Who calls, under which pseudonym, and for how many seconds more the token says so; an anonymous for ever."""
 
     principal: Principal
+    pseudonym: str
     seconds: float
 
 
+_ANYBODY = Bearer(Principal(ANONYMOUS, ""), "", math.inf)
+
+
+class _Known(NamedTuple):
+    """What was found out about a token; times are Unix seconds."""
+
+    principal: Principal
+    pseudonym: str
+    expires: float
+    verified: float
+
+
 class Verifier:
-    """Turns tokens into bearers, remembering good ones until they expire: checking one costs 100 times more."""
+    """Turns tokens into bearers, remembering good ones for some minutes: checking one costs 100 times more."""
 
     def __init__(self, keys: KeySet, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
@@ -54,29 +69,33 @@ class Verifier:
         self._audience = audience
         self._clock = clock
         # By the token's hash, so that nothing that could be used again stays in memory.
-        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
-    async def bearer(self, authorization: str | None) -> Bearer:
-        """Who sent an authorization header ("Bearer ..."); an anonymous if there is none.
+    async def bearer(self, authorization: str | None, pseudonym: Callable[[Principal], str] = lambda _: "") -> Bearer:
+        """Who sent an authorization header ("Bearer ..."); an anonymous, who has no pseudonym, if there is none.
 
+        The pseudonym is remembered with the token, and forgotten with it.
         Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED), and Unavailable when the issuer's keys cannot be had.
         """
         if authorization is None:
-            return Bearer(Principal(ANONYMOUS, ""), math.inf)
+            return _ANYBODY
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("TOKEN_INVALID", "not a bearer token")
         digest = hashlib.sha256(token.encode()).digest()
-        principal, expires = self._known.get(digest) or await self._verified(token)
-        seconds = expires - self._clock()
-        if seconds <= 0:
-            self._known.pop(digest, None)
+        now = self._clock()
+        known = self._known.get(digest)
+        if known is not None and now < min(known.expires, known.verified + _TRUSTED_SECONDS):
+            self._known.move_to_end(digest)
+            return Bearer(known.principal, known.pseudonym, known.expires - now)
+        self._known.pop(digest, None)
+        principal, expires = await self._verified(token)
+        if expires <= now:
             raise Unauthenticated("TOKEN_EXPIRED")
-        self._known[digest] = principal, expires
-        self._known.move_to_end(digest)
+        self._known[digest] = known = _Known(principal, pseudonym(principal), expires, now)
         if len(self._known) > _CACHED_TOKENS:
             self._known.popitem(last=False)
-        return Bearer(principal, seconds)
+        return Bearer(principal, known.pseudonym, expires - now)
 
     async def _verified(self, token: str) -> tuple[Principal, float]:
         """The principal and the expiry (Unix seconds) of a token whose signature and claims hold."""

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 ANONYMOUS = "ANONYMOUS"
 
@@ -17,13 +18,12 @@ class Principal:
     subject: str
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One RPC under way.
 
     `rpc` is "EntryService.CreateStore"; `digest` is the hex SHA-256 of the request's deterministic bytes, without
-    fields unknown here; `request_id` is "" where the request has none; `locale` is "zh-CN" or "en"; `actor` is the
-    principal's pseudonym as histories and events keep it, "" for the anonymous.
+    fields unknown here; `request_id` is "" where the request has none, and then so is `digest`; `locale` is "zh-CN"
+    or "en"; `actor` is the principal's pseudonym as histories and events keep it, "" for the anonymous.
     """
 
     principal: Principal
@@ -34,11 +34,10 @@ class Call:
     actor: str = ""
 
 
-@dataclass
-class _Scope:
+class _Scope(NamedTuple):
     call: Call
-    deadline: float  # of time.monotonic()
-    notes: dict[str, str] = field(default_factory=dict)
+    deadline: float
+    notes: dict[str, str]
 
 
 _scope: ContextVar[_Scope] = ContextVar("call")
@@ -47,6 +46,11 @@ _scope: ContextVar[_Scope] = ContextVar("call")
 def current() -> Call:
     """The call that this task or pool job works for; LookupError outside of any."""
     return _scope.get().call
+
+
+def deadline() -> float:
+    """When the current call must have ended, by time.monotonic(); LookupError outside of any."""
+    return _scope.get().deadline
 
 
 def seconds_left() -> float | None:
@@ -63,10 +67,15 @@ def note(*, activity: str = "", share: str = "", coupon: str = "") -> None:
         scope.notes.update((link, name) for link, name in chain.items() if name)
 
 
+def enter(call: Call, deadline: float, notes: dict[str, str]) -> None:
+    """Make `call` the one that this task works for until it ends; what is noted goes into `notes`."""
+    _scope.set(_Scope(call, deadline, notes))
+
+
 @contextmanager
 def entered(call: Call, seconds: float) -> Iterator[dict[str, str]]:
-    """Make `call` the current one, with that many seconds to live; yields the notes it collects."""
-    scope = _Scope(call, time.monotonic() + seconds)
+    """Make `call` the current one meanwhile, with that many seconds to live; yields the notes it collects."""
+    scope = _Scope(call, time.monotonic() + seconds, {})
     token = _scope.set(scope)
     try:
         yield scope.notes

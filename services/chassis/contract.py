@@ -26,6 +26,8 @@ class Method:
     is_stream: bool
     # Whether it takes a file, which has its own limit.
     is_upload: bool
+    # Whether its requests carry a request_id, by which a repeated one is known.
+    is_replayable: bool
 
     def admit(self, principal: Principal) -> None:
         """Raises Unauthenticated or Denied if the RPC does not serve this role; without a role option, nobody."""
@@ -79,6 +81,7 @@ def _methods(service: ServiceDescriptor) -> Iterator[Method]:
             request=request,
             is_stream=method.server_streaming,
             is_upload=any(field.type == FieldDescriptor.TYPE_BYTES for field in method.input_type.fields),
+            is_replayable="request_id" in method.input_type.fields_by_name,
         )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jwt
-import structlog
 
+from services.chassis import logs
 from services.chassis.errors import Unavailable
 
 ALGORITHMS = ("EdDSA", "ES256")
@@ -20,7 +20,7 @@ _MAX_AGE_SECONDS = 3600.0
 _FETCH_SECONDS = 3.0
 _MAX_BYTES = 1024 * 1024
 
-_log = structlog.get_logger("sharemesh.jwks")
+_log = logs.of("jwks")
 
 
 class KeySet:
@@ -60,7 +60,7 @@ class KeySet:
                 text = await asyncio.to_thread(self._load)
             keys = jwt.PyJWKSet.from_json(text).keys
         except (OSError, ValueError, jwt.PyJWTError) as error:
-            _log.warning("jwks_not_loaded", error=type(error).__name__)
+            _log.warning("jwks_not_loaded", {"error": type(error).__name__})
             return
         usable: dict[str | None, jwt.PyJWK] = {key.key_id: key for key in keys if key.algorithm_name in ALGORITHMS}
         self._keys = usable | {None: next(iter(usable.values()))} if len(usable) == 1 else usable

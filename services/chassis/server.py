@@ -20,6 +20,7 @@ from registry.channel import KEEPALIVE_MS
 from services.chassis import contract, logs, paging, parameters
 from services.chassis.auth import Verifier
 from services.chassis.database import Database
+from services.chassis.handlers import collected, serve
 from services.chassis.interceptors import Pipeline
 from services.chassis.keys import Keyring
 from services.chassis.reflection import reflect
@@ -34,6 +35,7 @@ LOOPBACK = "127.0.0.1"
 PROBE_SECONDS = 1.0
 # Far above what the rules allow, so that it is they, with their reasons, who refuse a picture that is too large.
 _REQUEST_BYTES = 4 * parameters.Parameters.image_bytes
+_HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 
 
 class Server:
@@ -45,7 +47,8 @@ class Server:
         Raises BadSetting if the port is taken.
         """
         self.service = service
-        self._pipeline = Pipeline(verifier, Telemetry(service, keys))
+        self._telemetry = Telemetry(service, keys)
+        self._pipeline = Pipeline(verifier, self._telemetry)
         self._health = health.aio.HealthServicer()
         self._contracts: list[str] = []
         self._chores: list[tuple[Callable[[], Awaitable[None]], Callable[[], float]]] = []
@@ -56,8 +59,10 @@ class Server:
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
         ]
-        self._grpc = grpc.aio.server(interceptors=[self._pipeline], options=options)
+        self._grpc = grpc.aio.server(options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        watch = collected(health_pb2_grpc.add_HealthServicer_to_server, self._health)[_HEALTH_WATCH]
+        serve(self._grpc, {_HEALTH_WATCH: self._pipeline.around_health_watch(watch)})
         host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
         wanted = f"{host}:{settings.port_of(service)}"
         # gRPC says so too, but prints a line of its innards first.
@@ -71,9 +76,13 @@ class Server:
         paging.encrypt_with(keys.derive("paging"))
 
     def add(self, name: str, register: Callable[[S, grpc.aio.Server], None], servicer: S) -> None:
-        """Serve a contract ("sharemesh.v1.EntryService") by a servicer; `register` is the stubs' add_..._to_server."""
-        self._pipeline.serve(contract.methods_of(name))
-        register(servicer, self._grpc)
+        """Serve a contract ("sharemesh.v1.EntryService") by a servicer; `register` is the stubs' add_..._to_server.
+
+        What the contract does not name is not served, whatever `register` has.
+        """
+        handlers = collected(register, servicer)
+        methods = contract.methods_of(name)
+        serve(self._grpc, {path: self._pipeline.around(method, handlers[path]) for path, method in methods.items()})
         self._contracts.append(name)
 
     def repeat(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
@@ -101,6 +110,7 @@ class Server:
         await self._pipeline.drain()
         await self._grpc.stop(grace)
         await _cancelled(self._tasks)
+        await asyncio.to_thread(self._telemetry.flush)
 
     async def _again_and_again(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
         while True:
@@ -109,7 +119,8 @@ class Server:
             try:
                 await chore()
             except Exception:  # noqa: BLE001 - the next round may succeed; this one is logged.
-                logs.of(self.service).exception("chore_failed", chore=getattr(chore, "__qualname__", repr(chore)))
+                name = getattr(chore, "__qualname__", repr(chore))
+                logs.of(self.service).exception("chore_failed", {"chore": name})
 
 
 @asynccontextmanager

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
-
 from registry import config
 from services.chassis import stores
 
@@ -59,6 +57,10 @@ def _images(text: str) -> str:
     scheme = urlsplit(text).scheme
     if not scheme:
         raise ValueError("is not a URL")
+    if scheme == "file":
+        return text
+    import fsspec  # Only entry has pictures: the other services' processes start faster and smaller without it.
+
     try:
         fsspec.get_filesystem_class(scheme)
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,6 +20,9 @@ _NANOS_PER_MINOR = _NANOS // 100
 _MINOR_LIMIT = 10**12
 # Above it a double no longer tells neighbouring integers apart.
 _EXACT_LIMIT = 2**53
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND = int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+_LAST_SECOND = int((datetime.max.replace(microsecond=0, tzinfo=UTC) - _EPOCH).total_seconds())
 
 
 def money_to_plain(money: Money) -> dict[str, Any]:
@@ -37,28 +40,27 @@ def money_to_plain(money: Money) -> dict[str, Any]:
     return {"currency": money.currency_code, "minor": total}
 
 
-def money_to_wire(plain: dict[str, Any]) -> Money:
-    """{"currency": "CNY", "minor": 1234} to Money."""
+def money_to_wire(plain: dict[str, Any]) -> dict[str, Any]:
+    """{"currency": "CNY", "minor": 1234} to Money's fields."""
     sign = -1 if plain["minor"] < 0 else 1
     units, minor = divmod(abs(plain["minor"]), 100)
-    return Money(currency_code=plain["currency"], units=sign * units, nanos=sign * minor * _NANOS_PER_MINOR)
+    return {"currency_code": plain["currency"], "units": sign * units, "nanos": sign * minor * _NANOS_PER_MINOR}
 
 
 def timestamp_to_plain(timestamp: Timestamp) -> datetime:
     """Timestamp to an aware UTC datetime, cut to microseconds."""
-    try:
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise invalid_field("", Words("不是有效的时间", "is not a time between the years 1 and 9999")) from error
+    seconds, nanos = timestamp.seconds, timestamp.nanos
+    if not (0 <= nanos < _NANOS and _FIRST_SECOND <= seconds <= _LAST_SECOND):
+        raise invalid_field("", Words("不是有效的时间", "is not a time between the years 1 and 9999"))
+    return _EPOCH + timedelta(0, seconds, nanos // 1000)
 
 
-def timestamp_to_wire(instant: datetime) -> Timestamp:
-    """An aware datetime to Timestamp."""
+def timestamp_to_wire(instant: datetime) -> dict[str, int]:
+    """An aware datetime to Timestamp's fields."""
     if instant.tzinfo is None:
         raise ValueError("a naive datetime is no instant")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
+    since = instant - _EPOCH
+    return {"seconds": since.days * 86_400 + since.seconds, "nanos": since.microseconds * 1000}
 
 
 def duration_to_plain(duration: Duration) -> int:
@@ -68,9 +70,9 @@ def duration_to_plain(duration: Duration) -> int:
     return duration.seconds
 
 
-def duration_to_wire(seconds: int) -> Duration:
-    """Whole seconds to Duration."""
-    return Duration(seconds=seconds)
+def duration_to_wire(seconds: int) -> dict[str, int]:
+    """Whole seconds to Duration's field."""
+    return {"seconds": seconds}
 
 
 def date_to_plain(day: Date) -> str:
@@ -81,10 +83,10 @@ def date_to_plain(day: Date) -> str:
         raise invalid_field("", Words("没有这一天", "is not a day of the calendar")) from error
 
 
-def date_to_wire(text: str) -> Date:
-    """ "YYYY-MM-DD" to Date."""
+def date_to_wire(text: str) -> dict[str, int]:
+    """ "YYYY-MM-DD" to Date's fields."""
     day = date.fromisoformat(text)
-    return Date(year=day.year, month=day.month, day=day.day)
+    return {"year": day.year, "month": day.month, "day": day.day}
 
 
 def time_of_day_to_plain(time: TimeOfDay) -> str:
@@ -97,10 +99,10 @@ def time_of_day_to_plain(time: TimeOfDay) -> str:
     return f"{time.hours:02}:{time.minutes:02}"
 
 
-def time_of_day_to_wire(text: str) -> TimeOfDay:
-    """ "HH:MM" to TimeOfDay."""
+def time_of_day_to_wire(text: str) -> dict[str, int]:
+    """ "HH:MM" to TimeOfDay's fields."""
     hours, minutes = text.split(":")
-    return TimeOfDay(hours=int(hours), minutes=int(minutes))
+    return {"hours": int(hours), "minutes": int(minutes)}
 
 
 def struct_to_plain(struct: Struct) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def value_to_plain(value: Value) -> Any:
 
 
 class Pair(NamedTuple):
-    """How a message type becomes a plain value, and how it comes back."""
+    """How a message type becomes a plain value, and how that becomes what a message's constructor takes for it."""
 
     to_plain: Callable[[Any], Any]
     to_wire: Callable[[Any], Any]

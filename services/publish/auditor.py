@@ -31,4 +31,4 @@ class Auditor:
         except grpc.aio.AioRpcError as error:
             # The submission stays as it is, and the sweep asks again; other submissions are not to wait for it.
             if error.code() not in _MOVED_ON:
-                _log.warning("audit_failed", activity=pending.activity, code=error.code().name)
+                _log.warning("audit_failed", {"activity": pending.activity, "code": error.code().name})

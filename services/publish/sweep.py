@@ -25,11 +25,11 @@ class Sweep:
             await self._ask(pending)
         except Unavailable as error:
             if not self._is_away:
-                self._log.warning("audit_away", activity=pending.activity, reason=error.reason)
+                self._log.warning("audit_away", {"activity": pending.activity, "reason": error.reason})
             self._is_away = True
             return False
         if self._is_away:
-            self._log.info("audit_back", activity=pending.activity)
+            self._log.info("audit_back", {"activity": pending.activity})
         self._is_away = False
         return True
 

@@ -126,6 +126,22 @@ def test_a_remembered_token_still_expires() -> None:
         principal(token, by)
 
 
+def test_a_remembered_token_is_refused_minutes_after_its_key_was_withdrawn() -> None:
+    now, published = [float(NOW)], {"k1": KEY}
+    keys = KeySet(lambda: document(**published), lambda: now[0])
+    by = Verifier(keys, ISSUER, AUDIENCE, lambda: now[0])
+    token = signed(CLAIMS | {"exp": NOW + 100_000})
+
+    async def main() -> None:
+        await by.bearer(f"Bearer {token}")
+        published["k2"] = published.pop("k1")
+        now[0] += 3600
+        with pytest.raises(Unauthenticated, match="TOKEN_INVALID"):
+            await by.bearer(f"Bearer {token}")
+
+    asyncio.run(main())
+
+
 def test_a_new_key_is_fetched_but_made_up_ids_are_no_load_on_the_issuer() -> None:
     new, now, fetched = ec.generate_private_key(ec.SECP256R1()), [0.0], [0]
     published = {"k1": KEY}

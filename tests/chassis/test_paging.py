@@ -1,5 +1,4 @@
 import base64
-from dataclasses import replace
 
 import pytest
 
@@ -38,9 +37,9 @@ def test_a_negative_size_is_refused() -> None:
 @pytest.mark.parametrize(
     "call, query",
     [
-        (replace(CALL, rpc="EntryService.ListActivities"), QUERY),
-        (replace(CALL, principal=Principal("MERCHANT", "m2")), QUERY),
-        (replace(CALL, principal=Principal("OPERATOR", "m1")), QUERY),
+        (CALL._replace(rpc="EntryService.ListActivities"), QUERY),
+        (CALL._replace(principal=Principal("MERCHANT", "m2")), QUERY),
+        (CALL._replace(principal=Principal("OPERATOR", "m1")), QUERY),
         (CALL, QUERY | {"city": "Ningbo"}),
         (CALL, {}),
     ],

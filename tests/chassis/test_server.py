@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -246,7 +247,7 @@ def test_what_nobody_foresaw_is_logged_once_and_told_to_nobody(
             assert (code, reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
 
     server.on_uvloop(main())
-    unforeseen = [record.message for record in caplog.records if "unforeseen" in record.message]
+    unforeseen = [logs.EventLines().format(record) for record in caplog.records if record.message == "unforeseen"]
     assert len(unforeseen) == 2
     assert "Traceback" in unforeseen[0]
 
@@ -283,6 +284,36 @@ def test_the_callers_deadline_is_kept_within_our_limits(settings: Settings) -> N
     assert seen == [
         pytest.approx(limit, abs=1) for limit in (limits.default_deadline_seconds, 3, limits.deadline_limit_seconds)
     ]
+
+
+def test_a_call_knows_its_deadline_by_the_clock_of_this_machine(settings: Settings) -> None:
+    async def look(_: Any) -> str:
+        left = call.seconds_left()
+        assert left is not None
+        return str(call.deadline() - time.monotonic() - left)
+
+    async def main() -> None:
+        async with serving(settings, look) as house:
+            assert float((await send(house.channel, "Say", say())).text) == pytest.approx(0, abs=0.1)
+
+    server.on_uvloop(main())
+    with pytest.raises(LookupError):
+        call.deadline()
+
+
+def test_a_servicer_may_answer_with_the_bytes_of_a_message(settings: Settings) -> None:
+    class Ready(Probe):
+        async def say(self, request: Any, _: object) -> Any:
+            return message("SayResponse")(text=request.text).SerializeToString()
+
+    async def main() -> None:
+        one = Server("entry", settings, Keyring(b"k" * 32), tokens.verifier(settings))
+        one.add(SERVICE, register, Ready(echo))
+        db = database.bind(f"sqlite:///{settings.var}/probe.db")
+        async with server.running([one], db, settings), grpc.aio.insecure_channel(one.address) as channel:
+            assert (await send(channel, "Say", say("as it is"))).text == "as it is"
+
+    server.on_uvloop(main())
 
 
 def test_a_call_without_a_deadline_ends_at_ours(settings: Settings) -> None:
@@ -344,7 +375,7 @@ def test_the_trace_and_the_time_left_go_on_to_the_next_service(settings: Setting
                 header = f"00-{trace_id}-00f067aa0ba902b7-01"
                 await send(front.channel, "Say", say(), seconds=2, traceparent=header)
 
-    events = recorded(main)
+    events = recorded(main, settings)
     assert [event["trace"] for event in events] == [trace_id, trace_id]
     assert seen == [("publish", pytest.approx(2, abs=0.5))]
 
@@ -359,19 +390,18 @@ def test_a_service_that_is_away_is_an_unavailable_dependency(settings: Settings)
     server.on_uvloop(main())
 
 
-def recorded(main: Callable[[], Any]) -> list[dict[str, Any]]:
+def recorded(main: Callable[[], Any], settings: Settings) -> list[dict[str, Any]]:
     """The events of the RPCs that `main` made."""
     logs.to_console()
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("sharemesh.entry")
-    logger.addHandler(handler)
+    path = logs.to_file("entry", settings.logs)
     try:
         server.on_uvloop(main())
+        events = [json.loads(line) for line in path.read_text().splitlines()]
     finally:
-        logger.removeHandler(handler)
-    events = [json.loads(line) for line in lines]
+        logger = logging.getLogger("sharemesh.entry")
+        for handler in logger.handlers[:]:
+            logger.removeHandler(handler)
+            handler.close()
     return [event for event in events if event["event"] == "rpc"]
 
 
@@ -387,7 +417,7 @@ def test_an_event_tells_what_happened_and_to_nobody_whom(settings: Settings) -> 
             await send(house.channel, "Manage", say("6123456789012345"), authorization=token)
             await refused(send(house.channel, "Manage", say("13800138000"), authorization=token[:-6] + "AAAAAA"))
 
-    good, bad = recorded(main)
+    good, bad = recorded(main, settings)
     assert good | {"duration_ms": 0, "time": "", "trace": "", "principal": ""} == {
         "event": "rpc",
         "level": "info",
@@ -424,7 +454,8 @@ def test_an_event_tells_the_names_in_the_request_and_the_answer(settings: Settin
             await send(house.channel, "Say", say("note", name="stores/s1"))
 
     links = [
-        {link: event[link] for link in ("activity", "share", "coupon") if link in event} for event in recorded(main)
+        {link: event[link] for link in ("activity", "share", "coupon") if link in event}
+        for event in recorded(main, settings)
     ]
     assert links == [
         {"activity": "activities/a1", "share": "shares/s1"},

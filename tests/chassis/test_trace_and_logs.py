@@ -1,8 +1,11 @@
 import json
+import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,16 +43,47 @@ def test_anything_else_begins_a_new_trace(header: str | None) -> None:
 
 def test_free_text_loses_tokens_phones_and_codes() -> None:
     text = "Duplicate entry '13800138000' for 6123456789012345, Bearer eyJhbGciOi.eyJzdWIi.c2ln, row 42"
-    event = logs.redact(None, "error", {"error": text, "trace": "12345678901234567890123456789012"})
+    event = told({"error": text, "trace": "12345678901234567890123456789012"})
     assert event["error"] == "Duplicate entry '█' for █, Bearer █, row 42"
     assert event["trace"] == "12345678901234567890123456789012"
+
+
+def test_an_event_has_its_fields_and_the_redacted_traceback() -> None:
+    try:
+        raise OSError("no file 13800138000-\udcff of 陈")
+    except OSError as error:
+        event = told({"chore": "sweep", "where": Path("/x")}, error)
+    assert datetime.fromisoformat(event["time"]).tzinfo == UTC
+    assert event["time"].endswith("Z")
+    assert event["exception"].startswith("Traceback")
+    assert event["exception"].endswith("OSError: no file █-\\udcff of 陈")
+    assert event | {"time": "", "exception": ""} == {
+        "event": "failed",
+        "level": "error",
+        "time": "",
+        "chore": "sweep",
+        "where": "PosixPath('/x')",
+        "exception": "",
+    }
+
+
+def test_what_a_library_says_stays_as_it_is() -> None:
+    record = logging.LogRecord("asyncio", logging.WARNING, __file__, 1, "%s was slow", ("it",), None)
+    assert logs.EventLines().format(record) == "it was slow"
+
+
+def told(fields: dict[str, object], error: BaseException | None = None) -> Any:
+    """An event's line, read again."""
+    trouble = (type(error), error, error.__traceback__) if error else None
+    record = logs.of("probe").makeRecord("sharemesh.probe", logging.ERROR, __file__, 1, "failed", (fields,), trouble)
+    return json.loads(logs.EventLines().format(record))
 
 
 def test_two_processes_of_a_service_write_to_two_files(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from services.chassis import logs; logs.to_console();"
         "print(logs.to_file('probe', Path(sys.argv[1])), flush=True);"
-        "logs.of('probe').info('rpc', rpc='X'); logs.of('probe').warning('seen'); sys.stdin.read()"
+        "logs.of('probe').info('rpc', {'rpc': 'X'}); logs.of('probe').warning('seen'); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     processes = [
@@ -64,5 +98,6 @@ def test_two_processes_of_a_service_write_to_two_files(tmp_path: Path) -> None:
     for path, console in zip(sorted(paths), consoles, strict=True):
         events = [json.loads(line) for line in Path(path).read_text().splitlines()]
         assert [event["event"] for event in events] == ["rpc", "seen"]
+        assert events[0]["rpc"] == "X"
         assert "seen" in console
         assert "rpc" not in console
