@@ -30,6 +30,8 @@ ANSWER_SECONDS = 2.0
 # What the models of schema/tables.py are bound to; importing them opens nothing.
 proxy = peewee.DatabaseProxy()
 
+_ended: contextvars.ContextVar[list[Callable[[], None]]] = contextvars.ContextVar("ended")
+
 
 class Database:
     """The pool of threads, each keeping one connection, that every use of the database goes through."""
@@ -65,10 +67,17 @@ class Database:
         long as the call has time. Raises Conflict(TRY_AGAIN) if that does not end, and
         Unavailable(DATABASE_UNAVAILABLE) while the database is away.
         """
-        for tries_left in reversed(range(_TRIES)):
+        return self._tried(_TRIES, partial(f, *args, **kwargs))
+
+    def attempt(self, f: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """run_here() with one try, for who tries again in a way of its own."""
+        return self._tried(1, partial(f, *args, **kwargs))
+
+    def _tried(self, tries: int, job: Callable[[], T]) -> T:
+        for tries_left in reversed(range(tries)):
             try:
                 self._store.connect(reuse_if_open=True)
-                return f(*args, **kwargs)
+                return job()
             except (peewee.DatabaseError, peewee.InterfaceError) as error:
                 if is_away(error):
                     self._store.forget_connection()
@@ -79,7 +88,7 @@ class Database:
                     raise
                 if not tries_left or self._is_closing or call.seconds_left() == 0:
                     raise refusal from error
-            time.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** (_TRIES - tries_left)))
+            time.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** (tries - tries_left)))
         raise AssertionError("the last try returns or raises")
 
     def ping(self) -> bool:
@@ -132,5 +141,18 @@ def write() -> Iterator[None]:
     store: Store = proxy.obj
     if store.in_transaction():
         raise RuntimeError("a write() within a write(): the outer one could not undo it")
-    with store.transaction(*store.begin_arguments):
-        yield
+    ended: list[Callable[[], None]] = []
+    token = _ended.set(ended)
+    try:
+        with store.transaction(*store.begin_arguments):
+            yield
+    finally:
+        _ended.reset(token)
+        # Also after a failure: perhaps it was committed all the same.
+        for tell in ended:
+            tell()
+
+
+def after_write(tell: Callable[[], None]) -> None:
+    """Call `tell` once the present write() has ended, one way or the other; LookupError outside of any."""
+    _ended.get().append(tell)

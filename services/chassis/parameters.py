@@ -24,6 +24,13 @@ class Parameters:
     replay_retention_days: int = 30
     replay_forget_seconds: float = 3600.0
 
+    # Caches: each for itself. No answer shows what was over that long before it was asked for; what is asked for again
+    # is read anew in half that time, so that nobody waits.
+    cache_seconds: float = 1.0
+    cache_refresh_seconds: float = 0.5
+    cache_entries: int = 10_000
+    cache_bytes: int = 16 * 1024 * 1024
+
     # Drain: long enough for health watchers to look away, then for the calls under way, one server after the other.
     # With the statements that are then still under way it all ends before those 30 s after which processes are killed.
     drain_seconds: float = 2.0

@@ -45,6 +45,13 @@ def phase(terms: Terms, now: datetime) -> Phase:
     return "RUNNING" if now < end else "ENDED"
 
 
+def turning(terms: Terms, now: datetime) -> datetime:
+    """The next instant at which the clock alone may turn a claim down or admit it: the claim window's or the
+    validity's begin or end, or the midnight in the activity's zone with which another day's stock begins."""
+    tomorrow = _day_start(_local(now, terms.zone).date() + timedelta(days=1), terms.zone)
+    return min(instant for instant in (*claim_window(terms), *validity(terms, now), tomorrow) if instant > now)
+
+
 def usable_at(terms: Terms, now: datetime, store_zone: str, until: datetime | None = None) -> Refusal | None:
     """Why a coupon is not taken at this hour in a store of this zone: BLACKOUT_DATE (`date`) or OUTSIDE_WINDOW
     (`local_time`, and as `next` when a window opens next before `until`, "-" for never); None when it is taken. The

@@ -4,6 +4,7 @@ from typing import Any
 
 from services.chassis import errors
 from services.ledger.terms import Terms
+from services.schema import catalogue
 from services.schema.tables import Publication, Supply, locked
 
 
@@ -72,6 +73,7 @@ def adjust(
     if is_stopped is not None:
         row.is_stopped = is_stopped
     row.save(only=[Supply.stock, Supply.day_stock, Supply.budget, Supply.is_stopped])
+    catalogue.change()
     return row
 
 

@@ -1,128 +1,125 @@
-"""Offers: what is published, what is left of it, and whether the one who asks may claim it."""
+"""Offers: what is published, what is left of it, and whether the one who asks may claim it, all from memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.chassis.cache import Cache
 from services.chassis.call import ANONYMOUS, Call
-from services.chassis.names import name, uid_of
+from services.chassis.database import Database
+from services.chassis.names import uid_of
 from services.chassis.paging import page_of, token_of
-from services.ledger import rows, rules, schedule
+from services.ledger import custom
+from services.ledger.custom import Custom
 from services.ledger.customers import Tags
-from services.ledger.promises import promise
+from services.redeem import shelves
+from services.redeem.shelves import Shelf
 from services.schema import access, catalogue
-from services.schema.tables import Activity, Customer, CustomerCounter, DayStock, Merchant, Publication, Supply
+from services.schema.catalogue import CHANGES, Listing
 
 Plain = dict[str, Any]
+# An offer's bytes: what never changes of it, and how it stands for the one who asks.
+Offer = tuple[bytes, bytes]
+
 _FILTERS = ("merchant", "store", "city", "category")
+_NOBODYS = Custom({}, is_new=True)
+# Measured, but for the claims: a merchant's regular has some.
+_CUSTOM_BYTES = 400
 
 
-def list_offers(call: Call, plain: Plain, now: datetime, tags: Tags) -> Plain:
-    """The offers of a page, newest first, as the caller finds them."""
-    query = {key: plain[key] for key in _FILTERS}
-    page = page_of(plain["page_token"], plain["page_size"], call, query)
-    shown, more = catalogue.live(page, query, now)
-    return {"offers": _offers(call, shown, now, tags), "next_page_token": token_of(more, call, query)}
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a page of offers is made of: the poster and the shelf of each, and what the next page is after."""
+
+    shown: Sequence[tuple[bytes, Shelf]]
+    after: int | None
+    since: datetime
+    until: datetime
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it keeps."""
+        return sum(len(poster) + shelves.BYTES for poster, _ in self.shown)
 
 
-def get_offer(call: Call, plain: Plain, now: datetime, tags: Tags) -> Plain:
-    """The offer of an activity; NotFound unless its publication is LIVE."""
-    publication = access.live_publication(uid_of("activities", plain["activity"], "activity"))
-    return _offers(call, [publication], now, tags)[0]
+_NO_PAGE = _Page((), None, catalogue.NEVER, catalogue.NEVER)
 
 
-@dataclass(frozen=True)
-class _Shelves:
-    """What is left of the activities of a page, by activity id; one query each, whatever the number."""
+class Offers:
+    """The offers of a database, for one event loop.
 
-    supplies: dict[int, Supply]
-    dates: dict[int, str]
-    taken: dict[tuple[int, str], int]
+    `pack` makes an Offer's bytes of some of its fields, in words of the locale where it has a reason; the bytes of
+    different fields joined are one Offer.
+    """
 
-    @classmethod
-    def of(cls, publications: Sequence[Publication], now: datetime) -> "_Shelves":
-        dates = {row.activity_id: schedule.local_date(now, promise(row.id).terms.zone) for row in publications}
-        supplies = Supply.select().where(Supply.activity_id.in_(list(dates)))
-        days = DayStock.select().where(DayStock.activity_id.in_(list(dates)), DayStock.date.in_({*dates.values()}))
-        return cls(
-            {row.activity_id: row for row in supplies}, dates, {(row.activity_id, row.date): row.taken for row in days}
+    def __init__(
+        self, db: Database, clock: Callable[[], datetime], tags: Tags, pack: Callable[[Plain, str], bytes]
+    ) -> None:
+        self._db, self._clock, self._tags, self._pack = db, clock, tags, pack
+        self._posters = Cache(self._read_posters, len, topic=None)
+        self._shelves = Cache(self._read_shelves, lambda _: shelves.BYTES, lambda _: CHANGES, holds=self._holds)
+        self._pages = Cache(self._read_page, lambda page: page.weight, lambda _: CHANGES, holds=self._holds, batch=1)
+        self._customs = Cache(self._read_customs, lambda _: _CUSTOM_BYTES, custom.topic)
+
+    async def get(self, call: Call, activity: str) -> Offer:
+        """The offer of an activity; NotFound unless its publication is LIVE."""
+        uid = uid_of("activities", activity, "activity")
+        shelf = await self._shelves.one(uid)
+        poster = await self._posters.one(shelf.publication_id) if shelf is not None and shelf.is_live else None
+        if shelf is None or poster is None:
+            raise access.not_found("activities", uid)
+        who = call.principal
+        known = await self._customs.one((who.subject, shelf.merchant_id)) if who.role == "CUSTOMER" else None
+        return poster, self._standing(call.locale, _barred(who.role), shelf, known or _NOBODYS)
+
+    async def page(self, call: Call, plain: Plain) -> tuple[Iterator[Offer], str]:
+        """The offers of a page, newest first, as the caller finds them, and the token of the next page."""
+        query = {key: plain[key] for key in _FILTERS}
+        listing = Listing.of(page_of(plain["page_token"], plain["page_size"], call, query), query)
+        page = await self._pages.one(listing) or _NO_PAGE
+        who, customs = call.principal, dict[int, Custom]()
+        if who.role == "CUSTOMER":
+            merchants = {(who.subject, shelf.merchant_id) for _, shelf in page.shown}
+            customs = {key[1]: known for key, known in (await self._customs.many(merchants)).items()}
+        locale, barred = call.locale, _barred(who.role)
+        offers = (
+            (poster, self._standing(locale, barred, shelf, customs.get(shelf.merchant_id, _NOBODYS)))
+            for poster, shelf in page.shown
         )
+        return offers, token_of(page.after, call, query)
 
-    def taken_today(self, activity_id: int) -> int:
-        return self.taken.get((activity_id, self.dates[activity_id]), 0)
+    def _standing(self, locale: str, barred: str | None, shelf: Shelf, known: Custom) -> bytes:
+        claims = known.claims.get(shelf.activity_id, 0)
+        key = locale, barred, claims, known.is_new
+        told = shelf.told.get(key)
+        if told is None:
+            told = shelf.told[key] = self._pack(shelf.standing(barred, claims, known.is_new, self._clock()), locale)
+        return told
 
-    def remaining(self, activity_id: int) -> tuple[int, int]:
-        """How many coupons are left altogether and today."""
-        supply = self.supplies[activity_id]
-        left = max(supply.stock - supply.taken, 0)
-        today = supply.day_stock - self.taken_today(activity_id) if supply.day_stock else left
-        return left, max(min(left, today), 0)
+    def _holds(self, read: Shelf | _Page) -> bool:
+        return read.since <= self._clock() < read.until
 
+    async def _read_posters(self, publications: Sequence[int]) -> Mapping[int, bytes]:
+        return await self._db.run(catalogue.posters, publications, lambda plain: self._pack(plain, ""))
 
-@dataclass(frozen=True)
-class _Caller:
-    """What counts of the one who asks: what the counters know them by, by merchant id, claims by activity id, and who
-    came before."""
+    async def _read_shelves(self, activities: Sequence[str]) -> Mapping[str, Shelf]:
+        return await self._db.run(shelves.of, activities, self._clock())
 
-    known_as: dict[int, str]
-    claims: dict[int, int]
-    old_customers: set[str]
+    async def _read_page(self, listings: Sequence[Listing]) -> Mapping[Listing, _Page]:
+        return {listing: await self._page(listing) for listing in listings}
 
-    @classmethod
-    def of(cls, call: Call, publications: Sequence[Publication], tags: Tags) -> "_Caller":
-        if call.principal.role != "CUSTOMER":
-            return cls({}, {}, set())
-        subject, merchants = call.principal.subject, {row.merchant_id for row in publications}
-        known = Customer.select().where(Customer.subject == subject, Customer.merchant_id.in_(merchants))
-        # Who was erased has no pseudonym before they come back, but counters all the same.
-        known_as = {key: tags.of(key, subject) for key in merchants} | {row.merchant_id: row.pseudonym for row in known}
-        counters = CustomerCounter.select().where(
-            CustomerCounter.activity_id.in_({row.activity_id for row in publications}),
-            CustomerCounter.customer.in_(list(known_as.values())),
-        )
-        claims = {row.activity_id: row.claims for row in counters}
-        return cls(known_as, claims, rows.old_customers(known_as.values()))
+    async def _page(self, listing: Listing) -> _Page:
+        now = self._clock()
+        shown, after = await self._db.run(shelves.of_page, listing, now)
+        posters = await self._posters.many(shelf.publication_id for shelf in shown)
+        until = min((shelf.until for shelf in shown), default=catalogue.NEVER)
+        return _Page([(posters[shelf.publication_id], shelf) for shelf in shown], after, now, until)
 
-    def claimant(self, publication: Publication) -> rules.Claimant:
-        is_new = self.known_as.get(publication.merchant_id) not in self.old_customers
-        return rules.Claimant(claims=self.claims.get(publication.activity_id, 0), is_new=is_new)
+    async def _read_customs(self, keys: Sequence[custom.Key]) -> Mapping[custom.Key, Custom]:
+        return await self._db.run(custom.customs, keys, self._tags)
 
 
-def _offers(call: Call, publications: Sequence[Publication], now: datetime, tags: Tags) -> list[Plain]:
-    activities = catalogue.uids(Activity, (row.activity_id for row in publications))
-    merchants = catalogue.uids(Merchant, (row.merchant_id for row in publications))
-    shelves, caller = _Shelves.of(publications, now), _Caller.of(call, publications, tags)
-    offers = []
-    for row in publications:
-        remaining, remaining_today = shelves.remaining(row.activity_id)
-        claimant = caller.claimant(row)
-        reason = _why_not(call, row, shelves, claimant, now)
-        offers.append(
-            {
-                "activity": name("activities", activities[row.activity_id]),
-                "merchant": name("merchants", merchants[row.merchant_id]),
-                "publication": name("publications", row.uid),
-                "snapshot": row.snapshot,
-                "remaining": remaining,
-                "remaining_today": remaining_today,
-                "claimed_by_me": claimant.claims,
-                "can_claim": reason is None,
-                "reason": reason,
-            }
-        )
-    return offers
-
-
-def _why_not(
-    call: Call, publication: Publication, shelves: _Shelves, claimant: rules.Claimant, now: datetime
-) -> str | None:
-    """The reason that a claim would be refused with now; None if it would not."""
-    if call.principal.role == ANONYMOUS:
-        return "TOKEN_MISSING"
-    if call.principal.role != "CUSTOMER":
-        return "ROLE_NOT_ALLOWED"
-    activity_id = publication.activity_id
-    supply, terms = shelves.supplies[activity_id], promise(publication.id).terms
-    refusal = rules.why_no_claim(supply, terms, shelves.taken_today(activity_id), claimant, now)
-    return None if refusal is None else refusal.reason
+def _barred(role: str) -> str | None:
+    """Why a role may not claim whatever is left; None for customers."""
+    return None if role == "CUSTOMER" else "TOKEN_MISSING" if role == ANONYMOUS else "ROLE_NOT_ALLOWED"

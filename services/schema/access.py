@@ -1,9 +1,15 @@
 """Whose rows a caller may touch: ownership and staff bindings are data, and what is not the caller's is NOT_FOUND."""
 
+from collections.abc import Collection
+from typing import TypeAlias
+
 from services.chassis import errors
-from services.chassis.call import Call
+from services.chassis.call import Call, Principal
 from services.chassis.names import name, uid_of
 from services.schema.tables import Activity, Merchant, Publication, StaffBinding, Store
+
+# Who asks for a store, its name, and the right to do what.
+Asked: TypeAlias = tuple[Principal, str, str]
 
 # The roles that see every tenant.
 _PLATFORM = frozenset({"OPERATOR", "SERVICE"})
@@ -76,6 +82,33 @@ def store(call: Call, wire_name: str, right: str = "", field: str = "store") -> 
     elif not (sees_all(call) or owns(call, row.merchant_id)):
         raise not_found("stores", uid)
     return row
+
+
+def stores(asked: Collection[Asked]) -> dict[Asked, Store]:
+    """Those of these stores that store() would not refuse, with three queries whatever their number."""
+    found = {name("stores", row.uid): row for row in Store.select().where(Store.uid.in_([_uid(one) for one in asked]))}
+    merchants = Merchant.select(Merchant.id, Merchant.owner).where(
+        Merchant.id.in_([row.merchant_id for row in found.values()])
+    )
+    owners = {row.id: row.owner for row in merchants}
+    bindings = StaffBinding.select().where(
+        StaffBinding.store_id.in_([row.id for row in found.values()]),
+        StaffBinding.subject.in_([principal.subject for principal, _, _ in asked]),
+    )
+    rights = {(row.store_id, row.subject): row.rights for row in bindings}
+
+    def may(principal: Principal, row: Store, right: str) -> bool:
+        if principal.role == "STAFF":
+            held = rights.get((row.id, principal.subject))
+            return held is not None and (not right or right in held)
+        is_owner = principal.role == "MERCHANT" and owners[row.merchant_id] == principal.subject
+        return is_owner or principal.role in _PLATFORM
+
+    return {one: found[one[1]] for one in asked if one[1] in found and may(one[0], found[one[1]], one[2])}
+
+
+def _uid(asked: Asked) -> str:
+    return asked[1].partition("/")[2]
 
 
 def bound_stores(call: Call, right: str = "") -> list[int]:

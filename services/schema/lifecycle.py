@@ -3,11 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.chassis import errors
 from services.chassis.call import Call
 from services.chassis.names import name, new_uid
+from services.schema import catalogue
 from services.schema.tables import (
     Activity,
     Audit,
@@ -39,8 +40,7 @@ PUBLICATION: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(NamedTuple):
     """Who moves a row: a role's name and, for people, a pseudonym."""
 
     role: str
@@ -130,6 +130,7 @@ def approve(activity: Activity, audit_id: int, period: tuple[datetime, datetime]
         move_publication(activity, before, "SUPERSEDED", why)
     _advance(activity, {})
     _remember(activity, "PUBLICATION", publication.revision, "", "LIVE", why)
+    catalogue.change()
     return publication
 
 
@@ -150,6 +151,7 @@ def move_publication(activity: Activity, publication: Publication, to: str, why:
         outdate_audits(activity, publication.digest, why.now)
     _advance(activity, {})
     _remember(activity, "PUBLICATION", publication.revision, before, to, why)
+    catalogue.change()
     return publication
 
 

@@ -82,11 +82,11 @@ class Offer(_message.Message):
     publication: _builtins.str
     """publications/{publication}."""
     remaining: _builtins.int
-    """How many coupons are left."""
+    """How many coupons are left, or were at some time of the last second."""
     remaining_today: _builtins.int
     """How many are left today; the same as remaining without a day stock."""
     claimed_by_me: _builtins.int
-    """How many the caller has claimed."""
+    """How many the caller has claimed; one of the last second may not be counted yet."""
     can_claim: _builtins.bool
     """Whether the caller may claim now. Nothing is promised: the claim decides."""
     reason: _error_reason_pb2.ErrorReason.ValueType

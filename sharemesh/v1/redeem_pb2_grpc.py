@@ -114,14 +114,14 @@ class RedeemServiceServicer:
     def ListOffers(self, request, context):
         """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
         left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
-        customers claim; one that only offers things to share uses ShareService.ListShareable.
+        customers claim; one that only offers things to share uses ShareService.ListShareable. At most one second stale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOffer(self, request, context):
-        """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication.
+        """Returns the offer of an activity, at most one second stale. Returns NOT_FOUND unless it has a LIVE publication.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

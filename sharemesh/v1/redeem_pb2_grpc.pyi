@@ -40,10 +40,10 @@ class RedeemServiceStub:
     ListOffers: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ListOffersRequest, _redeem_pb2.ListOffersResponse]
     """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
     left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
-    customers claim; one that only offers things to share uses ShareService.ListShareable.
+    customers claim; one that only offers things to share uses ShareService.ListShareable. At most one second stale.
     """
     GetOffer: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.GetOfferRequest, _redeem_pb2.Offer]
-    """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication."""
+    """Returns the offer of an activity, at most one second stale. Returns NOT_FOUND unless it has a LIVE publication."""
     ListCoupons: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.ListCouponsRequest, _redeem_pb2.ListCouponsResponse]
     """Lists the calling customer's coupons of all merchants, the latest claim first. Filter: state."""
     GetCoupon: _grpc.UnaryUnaryMultiCallable[_redeem_pb2.GetCouponRequest, _redeem_pb2.Coupon]
@@ -108,10 +108,10 @@ class RedeemServiceAsyncStub(RedeemServiceStub):
     ListOffers: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ListOffersRequest, _redeem_pb2.ListOffersResponse]  # type: ignore[assignment]
     """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
     left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
-    customers claim; one that only offers things to share uses ShareService.ListShareable.
+    customers claim; one that only offers things to share uses ShareService.ListShareable. At most one second stale.
     """
     GetOffer: _aio.UnaryUnaryMultiCallable[_redeem_pb2.GetOfferRequest, _redeem_pb2.Offer]  # type: ignore[assignment]
-    """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication."""
+    """Returns the offer of an activity, at most one second stale. Returns NOT_FOUND unless it has a LIVE publication."""
     ListCoupons: _aio.UnaryUnaryMultiCallable[_redeem_pb2.ListCouponsRequest, _redeem_pb2.ListCouponsResponse]  # type: ignore[assignment]
     """Lists the calling customer's coupons of all merchants, the latest claim first. Filter: state."""
     GetCoupon: _aio.UnaryUnaryMultiCallable[_redeem_pb2.GetCouponRequest, _redeem_pb2.Coupon]  # type: ignore[assignment]
@@ -179,7 +179,7 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_redeem_pb2.ListOffersResponse, _abc.Awaitable[_redeem_pb2.ListOffersResponse]]:
         """Lists offers: activities whose publication is LIVE and whose claim period is not over, newest first, with what is
         left and whether the caller may claim. Filters: merchant, store, city, category, each exact. For an app in which
-        customers claim; one that only offers things to share uses ShareService.ListShareable.
+        customers claim; one that only offers things to share uses ShareService.ListShareable. At most one second stale.
         """
 
     @_abc_1.abstractmethod
@@ -188,7 +188,7 @@ class RedeemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _redeem_pb2.GetOfferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_redeem_pb2.Offer, _abc.Awaitable[_redeem_pb2.Offer]]:
-        """Returns the offer of an activity. Returns NOT_FOUND unless it has a LIVE publication."""
+        """Returns the offer of an activity, at most one second stale. Returns NOT_FOUND unless it has a LIVE publication."""
 
     @_abc_1.abstractmethod
     def ListCoupons(
