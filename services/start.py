@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.chassis import parameters, tokens
+from services.chassis.batching import Batcher
 from services.chassis.client import Mesh
 from services.chassis.database import Database
+from services.chassis.drivers import driver_of
 from services.chassis.keys import Keyring
 from services.chassis.server import Server
 from services.chassis.settings import Settings
@@ -26,6 +28,7 @@ class Parts:
 
     server: Server
     db: Database
+    batcher: Batcher
     clock: Callable[[], datetime]
     keys: Keyring
     mesh: Mesh
@@ -72,7 +75,9 @@ async def share(parts: Parts) -> None:
     from services.share.servicer import Servicer
     from sharemesh.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
-    servicer = Servicer(parts.db, parts.clock, parts.keys, code_generation=parts.settings.code_generation)
+    servicer = Servicer(
+        parts.db, parts.batcher, parts.clock, parts.keys, code_generation=parts.settings.code_generation
+    )
     parts.server.add("sharemesh.v1.ShareService", add_ShareServiceServicer_to_server, servicer)
 
 
@@ -81,7 +86,9 @@ async def redeem(parts: Parts) -> None:
     from services.redeem.servicer import Servicer
     from sharemesh.v1.redeem_pb2_grpc import add_RedeemServiceServicer_to_server
 
-    servicer = Servicer(parts.db, parts.clock, parts.keys, code_generation=parts.settings.code_generation)
+    servicer = Servicer(
+        parts.db, parts.batcher, parts.clock, parts.keys, code_generation=parts.settings.code_generation
+    )
     parts.server.add("sharemesh.v1.RedeemService", add_RedeemServiceServicer_to_server, servicer)
 
 
@@ -100,8 +107,10 @@ async def built(
     verifier = tokens.verifier(settings)
     servers = {name: Server(name, settings, keys, verifier) for name in services}
     targets = {**settings.registry.targets, **{name: server.address for name, server in servers.items()}}
+    batcher = Batcher(driver_of(db))
     async with AsyncExitStack() as at_end:
+        at_end.push_async_callback(batcher.close)
         for name, server in servers.items():
             mesh = await at_end.enter_async_context(Mesh(targets, tokens.service_token(settings, name)))
-            await STEPS[name](Parts(server, db, clock, keys, mesh, settings, at_end))
+            await STEPS[name](Parts(server, db, batcher, clock, keys, mesh, settings, at_end))
         yield servers

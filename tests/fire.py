@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from services.chassis import database, errors
 from services.chassis.database import Database
@@ -16,9 +16,10 @@ from services.ledger import claims, holds, redemptions
 from services.ledger.basket import Line
 from services.ledger.claims import Claim
 from services.ledger.counter import Order
+from services.ledger.records import CouponRow, Receipt
 from services.redeem import domain
 from services.schema.tables import Activity, Coupon, Redemption, Share
-from tests.ledger.world import CODES, DAY, NOW, World, call
+from tests.ledger.world import CODES, DAY, NOW, TAGS, World, call
 
 T = TypeVar("T")
 
@@ -78,9 +79,11 @@ class Fire:
         self._claim(wishes)
 
     def _claim(self, wishes: list[Claim]) -> None:
-        for wish, outcome in zip(wishes, self._asked(lambda: claims.claim(wishes, CODES, self._now())), strict=True):
+        for wish, outcome in zip(
+            wishes, self._asked(lambda: claims.claim(wishes, CODES, TAGS, self._now())), strict=True
+        ):
             self._note(outcome)
-            if isinstance(outcome, Coupon):
+            if isinstance(outcome, CouponRow):
                 self._wishes.append(wish)
                 self.answers.claims.append((wish.key, wish.call.digest, outcome.uid))
 
@@ -99,7 +102,7 @@ class Fire:
     def _redeem(self, orders: list[Order], now: datetime) -> None:
         for order, outcome in zip(orders, self._asked(lambda: redemptions.redeem(orders, now)), strict=True):
             self._note(outcome)
-            if isinstance(outcome, Redemption):
+            if isinstance(outcome, Receipt):
                 self._orders.append(order)
                 self.answers.redemptions.append((order.key, order.call.digest, outcome.uid))
 
@@ -187,3 +190,11 @@ def burn(url: str, seed: int, moves: int) -> Answers:
         return fire.answers
     finally:
         db.close()
+
+
+def deadlocks() -> int:
+    """How many the database has counted; SQLite has none."""
+    if database.dialect() == "sqlite":
+        return 0
+    row: Any = database.proxy.execute_sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").fetchone()
+    return int(row[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -42,11 +41,14 @@ class Remainder:
     """
 
     def __init__(self, basket: Basket) -> None:
-        self._open: Counter[tuple[str, int]] = Counter()
-        self._left: Counter[str] = Counter()
+        self._open: dict[tuple[str, int], int] = {}
+        self._left: dict[str, int] = {}
+        # What was taken off and not yet spread: after the last coupon nobody asks.
+        self._owed: tuple[Covers, int] | None = None
         for line in basket:
-            self._open[line.item, line.unit_price] += line.quantity
-            self._left[line.item] += line.quantity * line.unit_price
+            item, price, count = line.item, line.unit_price, line.quantity
+            self._open[item, price] = self._open.get((item, price), 0) + count
+            self._left[item] = self._left.get(item, 0) + count * price
 
     def has(self, covers: Covers) -> bool:
         """Whether the order holds a covered item at all, paid for or not."""
@@ -54,7 +56,8 @@ class Remainder:
 
     def left(self, covers: Covers) -> int:
         """Minor units still to pay for the covered items."""
-        return sum(left for item, left in self._left.items() if covers(item))
+        self._spread()
+        return sum([left for item, left in self._left.items() if covers(item)])
 
     def runs(self, covers: Covers) -> list[Run]:
         """The covered units that still have their own price, the dearest first, then by item code."""
@@ -63,6 +66,7 @@ class Remainder:
 
     def settle(self, run: Run, count: int, off: int) -> None:
         """Prices `count` units of the run for good, `off` minor units below what they cost together."""
+        self._spread()
         self._open[run.item, run.price] -= count
         self._left[run.item] -= off
 
@@ -72,6 +76,13 @@ class Remainder:
         The odd minor units go to the largest remainders, then by item code, so that a later coupon with a narrower
         scope finds the same amounts whatever the order of lines.
         """
+        self._spread()
+        self._owed = covers, off
+
+    def _spread(self) -> None:
+        if self._owed is None:
+            return
+        (covers, off), self._owed = self._owed, None
         total = self.left(covers)
         shares = {item: divmod(off * left, total) for item, left in self._left.items() if left and covers(item)}
         odd = off - sum(share for share, _ in shares.values())

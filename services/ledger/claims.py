@@ -1,201 +1,194 @@
 """Claiming: a list of claims in one transaction, each taking stock, the customer's limit and the budget, or refused."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TypeAlias
 
-from services.chassis import errors, parameters
+from services.chassis import errors
 from services.chassis.call import Call
-from services.ledger import coupons, rows, rules, schedule
+from services.chassis.script import Row, Script, Statement
+from services.ledger import rows, rules, statements
 from services.ledger.codes import CouponCodes
-from services.ledger.promises import Promise, promise
+from services.ledger.customers import Tags
+from services.ledger.issue import Book, Issue, Person, Via
+from services.ledger.promises import promises
+from services.ledger.records import COUPON_COLUMNS, CouponRow, SupplyRow, Use, instant
 from services.schema import replay
-from services.schema.lifecycle import Actor, Why
-from services.schema.tables import Coupon, CustomerCounter, DayStock, Replay, Share, Supply
+
+Outcome: TypeAlias = CouponRow | errors.Error
+
+_CLAIMED = (
+    f"SELECT {', '.join(f'c.{column}' for column in COUPON_COLUMNS.split(', '))}, r.uid, r.use_time, s.uid "
+    "FROM coupon c LEFT JOIN redemption r ON r.id = c.redemption_id LEFT JOIN store s ON s.id = r.store_id "
+    "WHERE c.uid IN ?"
+)
+_SHARES = "SELECT id, state FROM share WHERE id IN ?"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One customer's wish: `tenant` is the merchant's uid, `share` None for one who came by no share, `customer` a
-    pseudonym."""
+    """One customer's wish: `tenant` is the merchant's uid, `via` the share they came by, None for none."""
 
     call: Call
     tenant: str
+    merchant_id: int
     activity_id: int
-    share: Share | None
-    customer: str
+    via: Via | None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What its request_id is unique within."""
         return replay.key(self.call, self.tenant)
 
     @property
+    def person(self) -> tuple[int, str]:
+        """Who wishes: (merchant_id, subject)."""
+        return self.merchant_id, self.call.principal.subject
+
+    @property
     def pool(self) -> tuple[int, int]:
         """The (activity, share) whose coupons it takes."""
-        return self.activity_id, 0 if self.share is None else self.share.id
+        return self.activity_id, 0 if self.via is None else self.via.id
 
 
-Outcome = Coupon | errors.Error
+def claim(claims: Sequence[Claim], codes: CouponCodes, tags: Tags, now: datetime) -> list[Outcome]:
+    """claiming() in this thread and in a transaction of its own.
 
-
-def claim(commands: Sequence[Claim], codes: CouponCodes, now: datetime) -> list[Outcome]:
-    """Decide claims in the order given, all in one transaction; returns each one's coupon or refusal.
-
-    A refusal or a replay costs its own caller only. Raises Conflict(TRY_AGAIN) if the same requests keep being
-    committed elsewhere.
+    Raises Conflict(TRY_AGAIN) if the same requests keep being committed elsewhere.
     """
-    return rows.settled(lambda: _claim(commands, codes, now))
+    return rows.settled(lambda: claiming(claims, codes, tags, now))
 
 
-@dataclass
-class _Book:
-    """The rows that the claims of one transaction are decided by, all locked, and what they have come to so far."""
+def claiming(claims: Sequence[Claim], codes: CouponCodes, tags: Tags, now: datetime) -> Script[list[Outcome]]:
+    """The script that decides claims in the order given; its result is each one's coupon or refusal.
 
-    supplies: dict[int, Supply]
-    promises: dict[int, Promise]
-    customers: Collection[str]
-    days: dict[tuple[int, str], DayStock]
-    counters: dict[tuple[int, str], CustomerCounter]
-    old_customers: set[str]
-    replays: dict[str, Replay]
-    # By their keys: a twin gets its winner's coupon, and the id of a refused request is free.
-    winners: dict[str, Claim] = field(default_factory=dict)
-
-
-def _claim(commands: Sequence[Claim], codes: CouponCodes, now: datetime) -> list[Outcome]:
-    book = _read(commands, now)
-    decided: list[errors.Error | str | None] = []
-    for command in commands:
-        known, twin = book.replays.get(command.key), book.winners.get(command.key)
-        if known is not None:
-            decided.append(_replayed(command, known))
-        elif twin is not None:
-            same = twin.call.digest == command.call.digest
-            decided.append(None if same else errors.Invalid("REQUEST_ID_REUSED"))
-        else:
-            decided.append(_decide(command, book, now))
-    won = _write(book, codes, now)
+    A refusal or a replay costs its own caller only: what is not claimed writes nothing. The code of a coupon is "" for
+    who was erased after claiming it.
+    """
+    if not claims:
+        return [], []
+    keys = {claim.key: claim for claim in claims}
+    book, known, closed = yield from _locked(claims, keys, tags, now)
+    issue = Issue(book, codes)
+    won: dict[str, tuple[str, CouponRow]] = {}
     outcomes: list[Outcome] = []
-    for command, verdict in zip(commands, decided, strict=True):
-        if isinstance(verdict, errors.Error):
-            outcomes.append(verdict)
-        else:
-            outcomes.append(won[command.key] if verdict is None else Coupon.get(Coupon.uid == verdict))
-    return outcomes
+    for claim in claims:
+        first = won.get(claim.key) or known.get(claim.key)
+        if first is not None:
+            digest, coupon = first
+            is_same = coupon is not None and digest == claim.call.digest
+            outcomes.append(coupon if coupon and is_same else errors.Invalid("REQUEST_ID_REUSED"))
+            continue
+        outcome = _decide(claim, issue, closed)
+        if isinstance(outcome, CouponRow):
+            won[claim.key] = claim.call.digest, outcome
+        outcomes.append(outcome)
+    return issue.statements([(key, digest, coupon.uid) for key, (digest, coupon) in won.items()]), outcomes
 
 
-def _replayed(command: Claim, known: Replay) -> errors.Error | str:
-    try:
-        return replay.check(command.call, known)
-    except errors.Invalid as reused:
-        return reused
-
-
-def _read(commands: Sequence[Claim], now: datetime) -> _Book:
-    supplies = rows.lock_supplies({command.activity_id for command in commands})
-    promises = {key: promise(supply.publication_id) for key, supply in supplies.items()}
-    days = {(key, _today(promises[key], now)) for key in supplies}
-    counted = [command for command in commands if command.activity_id in supplies]
-    counters = {(command.activity_id, command.customer) for command in counted}
-    # A first visit is the customer's, not the activity's: lock the customer as well.
-    new = {c.customer for c in counted if rules.is_for_new_customers(promises[c.activity_id].terms)}
-    return _Book(
-        supplies,
-        promises,
-        rows.lock_customers({command.customer for command in counted}) if counted else (),
-        rows.lock_days(days) if days else {},
-        rows.lock_counters(counters | {(0, customer) for customer in new}) if counters else {},
-        rows.old_customers(new) if new else set(),
-        rows.replays({command.key for command in commands}),
-    )
-
-
-def _decide(command: Claim, book: _Book, now: datetime) -> errors.Error | None:
-    """Refuse the claim, or take what it needs from the book and list it among the winners."""
-    supply = book.supplies.get(command.activity_id)
+def _decide(claim: Claim, issue: Issue, closed: Collection[int]) -> Outcome:
+    """Refuse the claim, or issue its coupon."""
+    book = issue.book
+    supply = book.supplies.get(claim.activity_id)
     if supply is None:
         return errors.FailedPrecondition("ACTIVITY_NOT_PUBLISHED")
-    if command.customer not in book.customers:  # Erased since the claim came in: the next try finds who it is now.
-        return errors.Conflict("TRY_AGAIN")
-    terms = book.promises[command.activity_id].terms
-    day = book.days[command.activity_id, _today(book.promises[command.activity_id], now)]
-    counter = book.counters[command.activity_id, command.customer]
+    if claim.via is not None and claim.via.id in closed:
+        return errors.FailedPrecondition("SHARE_CLOSED")
+    person, terms = book.people[claim.person], book.promises[supply.publication_id].terms
     claimant = rules.Claimant(
-        claims=counter.claims,
-        is_new=command.customer not in book.old_customers,
-        is_sharer=command.share is not None and command.share.sharer == command.customer,
+        claims=book.claims[claim.activity_id, person.counted_as],
+        is_new=person.counted_as not in book.old_customers,
+        is_sharer=claim.via is not None and claim.via.sharer == person.pseudonym,
     )
-    refusal = rules.why_no_claim(supply, terms, day.taken, claimant, now)
-    if refusal is not None:
-        return refusal.error()
-    supply.taken += 1
-    supply.committed += rules.reserve(terms)
-    day.taken += 1
-    counter.claims += 1
-    book.winners[command.key] = command
-    return None
+    refusal = rules.why_no_claim(supply, terms, book.taken[claim.activity_id, book.today(supply)], claimant, book.now)
+    return issue.give(claim.pool, person, claim.call) if refusal is None else refusal.error()
 
 
-def _write(book: _Book, codes: CouponCodes, now: datetime) -> dict[str, Coupon]:
-    """Give each winner a coupon and write what the book has come to; returns the coupons by the claims' keys."""
-    pools = _take(book, codes, now)
-    won: dict[str, Coupon] = {}
-    for command in book.winners.values():
-        coupon, promised = pools[command.pool].pop(0), book.promises[command.activity_id]
-        start, expire = schedule.validity(promised.terms, now)
-        rows.move_coupon(
-            coupon,
-            "CLAIMED",
-            # The pseudonym at the merchant, not the caller's own: what is erased must not be told by the history.
-            Why(Actor(command.call.principal.role, command.customer), now),
-            publication_id=promised.publication_id,
-            customer=command.customer,
-            claim_time=now,
-            start_time=start,
-            expire_time=expire,
-            reserved=rules.reserve(promised.terms),
-        )
-        won[command.key] = coupon
-    _save(book, now)
-    if won:
-        rows.keep_replays([(key, book.winners[key].call.digest, coupon.uid) for key, coupon in won.items()], now)
-    return won
+def _locked(
+    claims: Sequence[Claim], keys: Mapping[str, Claim], tags: Tags, now: datetime
+) -> Generator[
+    Sequence[Statement],
+    Sequence[Sequence[Row]],
+    tuple[Book, dict[str, tuple[str, CouponRow | None]], set[int]],
+]:
+    """Everything that the claims are decided by, locked; the coupons of those that were committed before; and which
+    shares are closed."""
+    activities, people = {one.activity_id for one in claims}, {one.person for one in claims}
+    pools = Counter(one.pool for one in claims)
+    shares = tuple(sorted({share for _, share in pools} - {0}))
+    dates = [(now + timedelta(days=days)).date().isoformat() for days in (-1, 0, 1)]
+    got = yield [
+        statements.lock_supplies(activities),
+        statements.lock_customers(people),
+        statements.counters(people, activities),
+        statements.days(activities, dates),
+        statements.replays(keys),
+        Statement(_SHARES, (shares or (0,),)),
+        *(statements.lock_pool(*pool, wanted) for pool, wanted in sorted(pools.items())),
+    ]
+    supplied, customers, counted, days, replays, states, *free = got
+    supplies = {row[0]: SupplyRow(*row) for row in supplied}
+    promised = yield from promises({one.publication_id for one in supplies.values()})
+    coupons = ([CouponRow.of(row) for row in some] for some in free)
+    book = Book(now, supplies, promised, dict(zip(sorted(pools), coupons, strict=True)))
+    book.taken.update({(activity, date): taken for activity, date, taken in days})
+    book.claims.update({(activity, customer): claims for activity, customer, claims in counted})
+    book.people = {(merchant, subject): Person(pseudonym) for merchant, subject, pseudonym in customers}
+    for newcomer in people - book.people.keys():
+        book.people[newcomer] = Person.new(newcomer, tags.of(*newcomer))
+    more = [
+        _claimed(replays),
+        _kept([one for one in book.people.values() if one.is_new]),
+        _visits(claims, book),
+    ]
+    answers = iter((yield [one for some in more for one in some]) if any(more) else ())
+    replayed, kept, visits = [[next(answers) for _ in some] for some in more]
+    book.learn([row for some in kept for row in some])
+    book.old_customers |= {row[0] for row in visits[-1]} if visits else set()
+    first = {row[1]: _with_use(row) for some in replayed for row in some}
+    promised = yield from promises({one.publication_id for one in first.values() if one.publication_id is not None})
+    for coupon in first.values():
+        coupon.promised = promised.get(coupon.publication_id or 0)
+    known = {key: (digest, _own(first.get(uid), book.people[keys[key].person])) for key, digest, uid in replays}
+    return book, known, {key for key, state in states if state == "FAILED"}
 
 
-def _take(book: _Book, codes: CouponCodes, now: datetime) -> dict[tuple[int, int], list[Coupon]]:
-    """As many coupons of each pool as it has winners; a pool that runs dry gets its next block."""
-    pools: dict[tuple[int, int], list[Coupon]] = {}
-    for (activity_id, share_id), wanted in sorted(Counter(command.pool for command in book.winners.values()).items()):
-        pool = rows.lock_available(activity_id, share_id, wanted)
-        if len(pool) < wanted:
-            block = max(wanted - len(pool), parameters.current().share_block_size)
-            merchant_id = book.supplies[activity_id].merchant_id
-            pool += coupons.mint(activity_id, merchant_id, share_id, block, codes, Why(Actor("SERVICE"), now))
-        pools[activity_id, share_id] = pool
-    return pools
+def _claimed(replays: Sequence[Row]) -> list[Statement]:
+    """The coupons of claims that were committed before, as they are now."""
+    uids = tuple(sorted({uid for _, _, uid in replays}))
+    return [Statement(_CLAIMED, (uids,))] if uids else []
 
 
-def _save(book: _Book, now: datetime) -> None:
-    """Write the counters of the winners. The supply's own bounds stand in the UPDATE again: never oversold."""
-    for activity_id in sorted({command.activity_id for command in book.winners.values()}):
-        supply, today = book.supplies[activity_id], _today(book.promises[activity_id], now)
-        saved = (
-            Supply.update(taken=supply.taken, committed=supply.committed)
-            .where(Supply.activity_id == activity_id, Supply.stock >= supply.taken, Supply.taken < supply.taken)
-            .execute()
-        )
-        if saved != 1:
-            raise errors.Conflict("TRY_AGAIN")
-        DayStock.update(taken=book.days[activity_id, today].taken).where(
-            DayStock.activity_id == activity_id, DayStock.date == today
-        ).execute()
-    for activity_id, customer in sorted({(command.activity_id, command.customer) for command in book.winners.values()}):
-        CustomerCounter.update(claims=book.counters[activity_id, customer].claims).where(
-            CustomerCounter.activity_id == activity_id, CustomerCounter.customer == customer
-        ).execute()
+def _kept(newcomers: Sequence[Person]) -> list[Statement]:
+    """What is kept of those who were erased before they came back."""
+    tagged = tuple(sorted({one.counted_as for one in newcomers}))
+    return [statements.counters_of(tagged)] if tagged else []
 
 
-def _today(promised: Promise, now: datetime) -> str:
-    return schedule.local_date(now, promised.terms.zone)
+def _visits(claims: Sequence[Claim], book: Book) -> list[Statement]:
+    """For offers to new customers: that a first visit comes but once, and who came before."""
+    wanted = {
+        book.people[one.person].pseudonym
+        for one in claims
+        if (supply := book.supplies.get(one.activity_id)) is not None
+        and rules.is_for_new_customers(book.promises[supply.publication_id].terms)
+        and not book.people[one.person].is_new
+    }
+    return statements.lock_first_visits(wanted) if wanted else []
+
+
+def _own(coupon: CouponRow | None, person: Person) -> CouponRow | None:
+    """The coupon; without its code if its holder was erased meanwhile, for nobody knows that it was this person."""
+    if coupon is not None and coupon.customer != person.pseudonym:
+        coupon.code = ""
+    return coupon
+
+
+def _with_use(row: Row) -> CouponRow:
+    *columns, redemption, time, store = row
+    coupon = CouponRow.of(tuple(columns))
+    coupon.use = None if redemption is None else Use(redemption, instant(time), store)
+    return coupon

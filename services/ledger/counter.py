@@ -1,8 +1,10 @@
 """What lies on the counter: orders, the coupons shown for them, and what each code comes to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from services.chassis.call import Call
 from services.chassis.names import name
@@ -11,8 +13,25 @@ from services.ledger.basket import Line
 from services.ledger.discount import GiftLine, price
 from services.ledger.promises import Promise, promise
 from services.ledger.refusal import Refusal
+from services.ledger.sharers import Sharer
 from services.schema import replay
-from services.schema.tables import Coupon, Replay, Store, Supply
+from services.schema.tables import Coupon, Replay
+
+# A row of the model or a CouponRow: the rules read the same names off both.
+AnyCoupon: TypeAlias = Any
+
+
+class Place(Protocol):
+    """What counts of the store that an order is placed in."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def merchant_id(self) -> int: ...
+    @property
+    def zone(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +44,7 @@ class Order:
 
     call: Call
     tenant: str
-    store: Store
+    store: Place
     codes: tuple[str, ...]
     basket: tuple[Line, ...]
     currency: str
@@ -33,7 +52,7 @@ class Order:
     order_id: str = ""
     terminal: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What its request_id is unique within."""
         return replay.key(self.call, self.tenant)
@@ -44,12 +63,11 @@ class Order:
         return self.store.id, name("stores", self.store.uid), self.store.zone
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one code comes to: minor units off and gifts, or a refusal. `coupon` is None for a code that is refused as
     unknown."""
 
-    coupon: Coupon | None
+    coupon: AnyCoupon | None
     refusal: Refusal | None = None
     discount: int = 0
     gifts: tuple[GiftLine, ...] = ()
@@ -63,11 +81,13 @@ UNKNOWN = Verdict(None, Refusal("COUPON_REFUSED"))
 class Counter:
     """The rows that orders are judged by."""
 
-    coupons: dict[str, Coupon]
-    promises: dict[int | None, Promise]
+    coupons: dict[str, AnyCoupon]
+    # By publication id; every claimed coupon has one.
+    promises: Mapping[Any, Promise]
     old_customers: set[str | None]
     uses: dict[int | None, tuple[datetime, str]]
-    supplies: dict[int, Supply] = field(default_factory=dict)
+    supplies: dict[int, Any] = field(default_factory=dict)
+    sharers: dict[int, Sharer] = field(default_factory=dict)
     replays: dict[str, Replay] = field(default_factory=dict)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from services.ledger import stacking
 from services.ledger.basket import Basket, Remainder
@@ -22,8 +22,7 @@ class GiftLine:
     in_basket: bool
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one coupon does: minor units off and gifts, or a refusal with which it does nothing."""
 
     amount: int = 0
@@ -31,8 +30,7 @@ class Outcome:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True)
-class Quote:
+class Quote(NamedTuple):
     """An order with its coupons, in minor units; `outcomes` stand in the order the coupons were given."""
 
     subtotal: int
@@ -79,7 +77,7 @@ def price(basket: Basket, coupons: Sequence[Terms], activities: Sequence[str]) -
     rest = Remainder(basket)
     for position in sorted(admitted, key=lambda position: (_turn(coupons[position]), position)):
         outcomes[position] = _apply(coupons[position], rest)
-    return Quote(sum(line.quantity * line.unit_price for line in basket), tuple(outcomes))
+    return Quote(sum([line.quantity * line.unit_price for line in basket]), tuple(outcomes))
 
 
 def worst_case(terms: Terms) -> int | None:
@@ -154,7 +152,7 @@ def _deduct(terms: Terms, benefit: AmountOff | NewCustomer | PercentOff, rest: R
     left = rest.left(terms.covers)
     if not rest.has(terms.covers):
         return Refusal("NO_ELIGIBLE_ITEM")
-    threshold = min(tier.threshold for tier in benefit.tiers) if isinstance(benefit, AmountOff) else benefit.threshold
+    threshold = min([tier.threshold for tier in benefit.tiers]) if isinstance(benefit, AmountOff) else benefit.threshold
     if left < threshold:
         return _below(terms, threshold - left)
     match benefit:

@@ -21,7 +21,7 @@ def hold(order: Order, until: datetime, now: datetime) -> tuple[list[Verdict], s
 
     A replay finds its hold still on the coupons, or judges them anew once it has ended.
     """
-    return rows.settled(lambda: _hold(order, until, now))
+    return rows.written(lambda: _hold(order, until, now))
 
 
 def _hold(order: Order, until: datetime, now: datetime) -> tuple[list[Verdict], str]:

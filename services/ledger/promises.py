@@ -1,20 +1,32 @@
 """What a publication promises: its terms, read once, because a publication never changes."""
 
+import json
+from collections import OrderedDict
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from services.chassis import database
+from services.chassis.script import Row, Statement
 from services.ledger.terms import Terms
-from services.schema.tables import Publication
+from services.schema.tables import Activity, Publication
+
+_KEPT = 4096
+# By the bound store as well: ids mean nothing in another database.
+_known: OrderedDict[tuple[object, int], "Promise"] = OrderedDict()
+
+_QUERY = (
+    "SELECT p.id, p.uid, p.snapshot, a.uid FROM publication p JOIN activity a ON a.id = p.activity_id WHERE p.id IN ?"
+)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """The part of a publication that coupons live by; `benefit` is in the shape of the message."""
+    """The part of a publication that coupons live by; `benefit` is in the shape of the message, the rest are uids."""
 
     publication_id: int
     publication: str
+    activity: str
     title: str
     benefit: dict[str, Any]
     terms: Terms
@@ -22,12 +34,31 @@ class Promise:
 
 def promise(publication_id: int) -> Promise:
     """The promise of a publication; raises DoesNotExist for an id that no row ever had."""
-    return _promise(database.proxy.obj, publication_id)
+    known = _known.get((database.proxy.obj, publication_id))
+    if known is None:
+        row = Publication.get_by_id(publication_id)
+        activity = Activity.select(Activity.uid).where(Activity.id == row.activity_id).get()
+        known = _keep(row.id, row.uid, row.snapshot, activity.uid)
+    return known
 
 
-# Keyed by the bound store as well: ids mean nothing in another database.
-@lru_cache(maxsize=4096)
-def _promise(store: object, publication_id: int) -> Promise:
-    row = Publication.get_by_id(publication_id)
-    terms = row.snapshot["terms"]
-    return Promise(row.id, row.uid, row.snapshot["title"], terms["benefit"], Terms.of(terms))
+def promises(ids: Collection[int]) -> Generator[Sequence[Statement], Sequence[Sequence[Row]], dict[int, Promise]]:
+    """The part of a script that finds these publications' promises; no round trip for those that are known."""
+    store = database.proxy.obj
+    # Looked up once each: another thread may drop one meanwhile.
+    found = {one: kept for one in ids if (kept := _known.get((store, one))) is not None}
+    missing = tuple(sorted(one for one in ids if one not in found))
+    if missing:
+        (rows,) = yield [Statement(_QUERY, (missing,))]
+        for key, uid, snapshot, activity in rows:
+            found[key] = _keep(key, uid, json.loads(snapshot), activity)
+    return found
+
+
+def _keep(publication_id: int, uid: str, snapshot: dict[str, Any], activity: str) -> Promise:
+    terms = snapshot["terms"]
+    kept = Promise(publication_id, uid, activity, snapshot["title"], terms["benefit"], Terms.of(terms))
+    _known[database.proxy.obj, publication_id] = kept
+    if len(_known) > _KEPT:
+        _known.popitem(last=False)
+    return kept

@@ -1,111 +1,126 @@
 """Redeeming: a list of orders in one transaction, each with all of its coupons or none; and taking one back."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Generator, Iterable, Sequence
+from datetime import datetime
+from typing import TypeAlias
 
 from services.chassis import errors
-from services.chassis.names import new_uid
-from services.ledger import rewards, rows
-from services.ledger.counter import Counter, Order, Verdict, judged, locked
-from services.ledger.holds import NO_HOLD
-from services.schema import replay
-from services.schema.lifecycle import Actor, Why
-from services.schema.tables import RedeemedCoupon, Redemption, Replay, Supply
+from services.chassis.script import Row, Script, Statement
+from services.ledger import receipts, rewards, rows, rules, statements
+from services.ledger.counter import Counter, Order, judged
+from services.ledger.promises import promises
+from services.ledger.receipts import Receipts
+from services.ledger.records import CouponRow, Receipt, SupplyRow, instant
+from services.ledger.rewards import Rewarding
+from services.ledger.sharers import sharers
+from services.ledger.till import Till
+from services.schema.lifecycle import Why
+from services.schema.tables import RedeemedCoupon, Redemption, Supply
 
-Outcome = Redemption | errors.Error
+Outcome: TypeAlias = Receipt | errors.Error
+
+_USES = "SELECT r.id, r.use_time, s.zone FROM redemption r JOIN store s ON s.id = r.store_id WHERE r.id IN ?"
 
 
-def redeem(commands: Sequence[Order], now: datetime) -> list[Outcome]:
-    """Decide orders in the order given, all in one transaction; returns each one's redemption or refusal.
+def redeem(orders: Sequence[Order], now: datetime) -> list[Outcome]:
+    """redeeming() in this thread and in a transaction of its own.
 
-    A refusal or a replay costs its own caller only. Raises Conflict(TRY_AGAIN) if the same requests keep being
-    committed elsewhere.
+    Raises Conflict(TRY_AGAIN) if the same requests keep being committed elsewhere.
     """
-
-    def decide() -> list[Outcome]:
-        counter = locked(commands)
-        return [_redeem(command, counter, now) for command in commands]
-
-    return rows.settled(decide)
+    return rows.settled(lambda: redeeming(orders, now))
 
 
-def reverse(redemption: Redemption, why: Why) -> None:
+def redeeming(orders: Sequence[Order], now: datetime) -> Script[list[Outcome]]:
+    """The script that decides orders in the order given; its result is each one's receipt or refusal.
+
+    A refusal or a replay costs its own caller only: what is not redeemed writes nothing.
+    """
+    if not orders:
+        return [], []
+    till, replayed = yield from _locked(orders, now)
+    outcomes = [_outcome(order, till, replayed) for order in orders]
+    return till.statements(), outcomes
+
+
+def reverse(redemption_id: int, why: Why) -> None:
     """Take a redemption back, inside a write(): its coupons are CLAIMED again and its rewards revoked.
 
     Raises FailedPrecondition: ALREADY_REVERSED, REVERSAL_CLOSED.
     """
-    parts = list(RedeemedCoupon.select().where(RedeemedCoupon.redemption_id == redemption.id))
+    parts = list(RedeemedCoupon.select().where(RedeemedCoupon.redemption_id == redemption_id))
     rows.lock_supplies({part.activity_id for part in parts})
     coupons = rows.lock_coupons([part.coupon_id for part in parts])
     changed = (
         Redemption.update(reverse_time=why.now, reverse_reason=why.reason)
-        .where(Redemption.id == redemption.id, Redemption.reverse_time.is_null(), Redemption.reverse_until > why.now)
+        .where(Redemption.id == redemption_id, Redemption.reverse_time.is_null(), Redemption.reverse_until > why.now)
         .execute()
     )
     if changed != 1:
-        present = Redemption.get_by_id(redemption.id)
+        present = Redemption.get_by_id(redemption_id)
         raise errors.FailedPrecondition("REVERSAL_CLOSED" if present.reverse_time is None else "ALREADY_REVERSED")
     for part in parts:
         rows.move_coupon(coupons[part.coupon_id], "CLAIMED", why, redemption_id=None)
         Supply.update(redeemed=Supply.redeemed - 1).where(Supply.activity_id == part.activity_id).execute()
-    RedeemedCoupon.update(standing=None).where(RedeemedCoupon.redemption_id == redemption.id).execute()
-    rewards.revoke(redemption.id, why.now)
+    RedeemedCoupon.update(standing=None).where(RedeemedCoupon.redemption_id == redemption_id).execute()
+    rewards.revoke(redemption_id, why.now)
 
 
-def _redeem(order: Order, counter: Counter, now: datetime) -> Outcome:
-    known = counter.replays.get(order.key)
+def _outcome(order: Order, till: Till, replayed: Receipts) -> Outcome:
+    known = till.receipts.get(order.key) or replayed.get(order.key)
     if known is not None:
-        try:
-            return Redemption.get(Redemption.uid == replay.check(order.call, known))
-        except errors.Invalid as reused:
-            return reused
-    verdicts = judged(order, counter, now)
+        digest, receipt = known
+        return errors.Invalid("REQUEST_ID_REUSED") if receipt is None or digest != order.call.digest else receipt
+    verdicts = judged(order, till.counter, till.now)
     for place, verdict in enumerate(verdicts):
         if verdict.refusal is not None:
             return verdict.refusal.error(index=str(place))
-    redemption = _enter(order, verdicts, counter, now)
-    counter.replays[order.key] = Replay(key=order.key, digest=order.call.digest, outcome=redemption.uid)
-    rows.keep_replays([(order.key, order.call.digest, redemption.uid)], now)
-    return redemption
+    return till.enter(order, verdicts)
 
 
-def _enter(order: Order, verdicts: Sequence[Verdict], counter: Counter, now: datetime) -> Redemption:
-    """Write a redemption of coupons that are all usable: the final use, with its history, counters and rewards."""
-    used = [(verdict.coupon, verdict) for verdict in verdicts if verdict.coupon is not None]
-    window = min(counter.promises[coupon.publication_id].terms.reversal_window_seconds for coupon, _ in used)
-    redemption = Redemption.create(
-        uid=new_uid(),
-        merchant_id=order.store.merchant_id,
-        store_id=order.store.id,
-        order_id=order.order_id,
-        terminal=order.terminal,
-        operator=order.call.actor,
-        use_time=now,
-        currency=order.currency,
-        order_amount=sum(line.quantity * line.unit_price for line in order.basket),
-        discount=sum(verdict.discount for _, verdict in used),
-        reverse_until=now + timedelta(seconds=window),
+def _locked(
+    orders: Sequence[Order], now: datetime
+) -> Generator[Sequence[Statement], Sequence[Sequence[Row]], tuple[Till, Receipts]]:
+    """The till with every row on its counter locked, and the receipts of orders that were committed before."""
+    codes = tuple(sorted({code for order in orders for code in order.codes}))
+    holds = tuple(sorted({order.hold for order in orders if order.hold}))
+    shown = [statements.lock_shown(codes), *([statements.lock_held(holds)] if holds else ())]
+    supplied, *found, replays = yield [
+        statements.lock_supplies_of(codes, holds),
+        *shown,
+        statements.replays(order.key for order in orders),
+    ]
+    supplies = {row[0]: SupplyRow(*row) for row in supplied}
+    coupons = {row[2]: CouponRow.of(row) for some in found for row in some}
+    promised = yield from promises({one.publication_id for one in coupons.values() if one.publication_id is not None})
+    shared = yield from sharers({one.share_id for one in coupons.values()})
+    new = {
+        one.customer
+        for one in coupons.values()
+        if one.customer and one.publication_id and rules.is_for_new_customers(promised[one.publication_id].terms)
+    }
+    rewarding = Rewarding(supplies, shared, now)
+    more = [
+        statements.lock_first_visits(new) if new else [],
+        _uses_of(coupons.values()),
+        receipts.asked([uid for _, _, uid in replays]),
+        rewarding.asked(coupons.values(), promised),
+    ]
+    # One round trip for whatever else there is to know; mostly there is nothing, and then there is none.
+    got = iter((yield [one for some in more for one in some]) if any(more) else ())
+    visits, uses, first, earned = [[next(got) for _ in some] for some in more]
+    rewarding.learn(earned)
+    counter = Counter(
+        {**coupons},
+        promised,
+        {row[0] for row in visits[-1]} if visits else set(),
+        {row[0]: (instant(row[1]), row[2]) for some in uses for row in some},
+        supplies,
+        shared,
     )
-    why = Why(Actor.of(order.call), now)
-    for coupon in counter.coupons.values():
-        if order.hold and coupon.hold == order.hold and coupon.code not in order.codes:
-            rows.move_coupon(coupon, "CLAIMED", replace(why, reason="release"), **NO_HOLD)
-    for coupon, verdict in used:
-        rows.move_coupon(coupon, "REDEEMED", why, redemption_id=redemption.id, **NO_HOLD)
-        RedeemedCoupon.create(
-            redemption_id=redemption.id,
-            merchant_id=coupon.merchant_id,
-            coupon_id=coupon.id,
-            activity_id=coupon.activity_id,
-            share_id=coupon.share_id,
-            customer=coupon.customer,
-            discount=verdict.discount,
-            gifts=[gift.item for gift in verdict.gifts],
-        )
-        Supply.update(redeemed=Supply.redeemed + 1).where(Supply.activity_id == coupon.activity_id).execute()
-        supply, promised = counter.supplies[coupon.activity_id], counter.promises[coupon.publication_id]
-        rewards.hold(coupon, promised.terms, supply, redemption.id, now)
-        counter.uses[redemption.id] = (now, order.store.zone)
-        counter.old_customers.add(coupon.customer)
-    return redemption
+    return Till(now, counter, rewarding), receipts.by_key(replays, first)
+
+
+def _uses_of(coupons: Iterable[CouponRow]) -> list[Statement]:
+    """When the coupons that are used were, to tell whoever shows them again."""
+    ids = tuple(sorted({one.redemption_id for one in coupons if one.redemption_id is not None}))
+    return [Statement(_USES, (ids,))] if ids else []

@@ -1,22 +1,23 @@
 """The ledger's statements: rows locked in one order, history written beside every change, row counts looked at.
 
-The order is supplies, then customers, then their counters and day stocks, then coupons, each in key order.
+The order is supplies, then customers and their counters, each in key order; coupons only under their supply's lock.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import Expression, IntegrityError, ModelSelect
+from peewee import Expression, IntegrityError
 
 from services.chassis import database, errors
+from services.chassis.drivers import played
+from services.chassis.script import Script
 from services.schema.lifecycle import Why
 from services.schema.tables import (
     Coupon,
     CouponEvent,
     Customer,
     CustomerCounter,
-    DayStock,
     RedeemedCoupon,
     Redemption,
     Replay,
@@ -40,15 +41,29 @@ COUPON: dict[str, frozenset[str]] = {
 }
 
 
-def settled(decide: Callable[[], T]) -> T:
-    """What `decide` returns, in a transaction of its own; again if the same request was committed elsewhere meanwhile.
+def settled(script: Callable[[], Script[T]]) -> T:
+    """The result of a script, played in this thread in a transaction of its own; again if the same request was
+    committed elsewhere meanwhile.
 
     Raises Conflict(TRY_AGAIN) if the same requests keep being committed elsewhere.
     """
+    return _settled(lambda: played(script()))
+
+
+def written(decide: Callable[[], T]) -> T:
+    """What `decide` returns, in a write() of its own; again as settled() does, and with its errors."""
+
+    def once() -> T:
+        with database.write():
+            return decide()
+
+    return _settled(once)
+
+
+def _settled(transaction: Callable[[], T]) -> T:
     for _ in range(_TRIES):
         try:
-            with database.write():
-                return decide()
+            return transaction()
         except IntegrityError:
             continue
     raise errors.Conflict("TRY_AGAIN")
@@ -83,31 +98,10 @@ def lock_counters(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], Cu
     return {(row.activity_id, row.customer): row for row in locked(query)}
 
 
-def lock_days(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], DayStock]:
-    """The day stocks of these (activity, date) pairs, made if missing; their supplies' locks cover them."""
-    for activity_id, date in sorted(keys):
-        DayStock.insert(activity_id=activity_id, date=date).on_conflict_ignore().execute()
-    pairs = [(DayStock.activity_id == activity_id) & (DayStock.date == date) for activity_id, date in keys]
-    return {(row.activity_id, row.date): row for row in DayStock.select().where(_any(pairs))}
-
-
 def lock_coupons(ids: Collection[int]) -> dict[int, Coupon]:
     """These coupons, locked."""
     query = Coupon.select().where(Coupon.id.in_(sorted(ids))).order_by(Coupon.id)
     return {row.id: row for row in locked(query)}
-
-
-def lock_available(activity_id: int, share_id: int, count: int) -> list[Coupon]:
-    """Up to `count` coupons of a share's pool that nobody has yet, the oldest first, locked."""
-    return list(available(activity_id, share_id, count))
-
-
-def available(activity_id: int, share_id: int, count: int) -> "ModelSelect[Coupon]":
-    """The query of lock_available(): it must be answered from the index of the pools, at any size of the table."""
-    pool = Coupon.select().where(
-        Coupon.activity_id == activity_id, Coupon.share_id == share_id, Coupon.state == "AVAILABLE"
-    )
-    return locked(pool.order_by(Coupon.id).limit(count))
 
 
 def move_coupon(coupon: Coupon, to: str, why: Why, **changes: Any) -> None:

@@ -1,8 +1,7 @@
 """What a claim and a coupon are refused for: pure rules of rows, terms and the time, in the order they are told."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.ledger import schedule
 from services.ledger.benefits import NewCustomer
@@ -28,8 +27,7 @@ class Shelf(Protocol):
     is_stopped: bool
 
 
-@dataclass(frozen=True)
-class Claimant:
+class Claimant(NamedTuple):
     """What counts of the one who claims: earlier claims in the activity, whether this is the first visit, whether the
     share is their own."""
 
@@ -84,8 +82,7 @@ def is_for_new_customers(terms: Terms) -> bool:
     return isinstance(terms.benefit, NewCustomer)
 
 
-@dataclass(frozen=True)
-class Presented:
+class Presented(NamedTuple):
     """A coupon as it lies on the counter; `use` is when it was redeemed and the zone of the store that did."""
 
     state: str

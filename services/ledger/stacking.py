@@ -13,6 +13,8 @@ def admit(coupons: Sequence[Terms], activities: Sequence[str]) -> list[int]:
     `activities[i]` names the activity of `coupons[i]`. One joins if it and all those before it that joined tolerate
     the enlarged order: what the cashier scanned first stays.
     """
+    if len(coupons) == 1:
+        return [0]
     admitted: list[int] = []
     for candidate in range(len(coupons)):
         together = [*admitted, candidate]

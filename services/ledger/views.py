@@ -1,15 +1,20 @@
 """Coupons and redemptions in the shape of the contract's messages."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from services.chassis.names import name
-from services.ledger.promises import promise
+from services.ledger.promises import Promise, promise
+from services.ledger.records import CouponRow, Part, Receipt, Use
 from services.schema.catalogue import uids
 from services.schema.tables import Activity, Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
 
 Plain = dict[str, Any]
+
+# What a row of redemptions and a receipt both tell.
+_SHARED = tuple(one.name for one in fields(Receipt) if one.name in Redemption._meta.fields)
 
 
 def coupon_view(coupon: Coupon, now: datetime, *, with_code: bool) -> Plain:
@@ -17,50 +22,80 @@ def coupon_view(coupon: Coupon, now: datetime, *, with_code: bool) -> Plain:
     return coupon_views([coupon], now, with_code=with_code)[0]
 
 
-def coupon_views(coupons: Sequence[Coupon], now: datetime, *, with_code: bool) -> list[Plain]:
+def coupon_views(coupons: Sequence[Coupon | CouponRow], now: datetime, *, with_code: bool) -> list[Plain]:
     """Coupons, with one look at each table whatever their number."""
     activities = _names("activities", Activity, {coupon.activity_id for coupon in coupons})
     merchants = _names("merchants", Merchant, {coupon.merchant_id for coupon in coupons})
     shares = _names("shares", Share, {coupon.share_id for coupon in coupons})
     uses = _uses(coupons)
-    stores = _names("stores", Store, {use.store_id for use in uses.values()})
-    views = []
-    for coupon in coupons:
-        view: Plain = {
-            "name": name("coupons", coupon.uid),
-            "activity": activities.get(coupon.activity_id),
-            "merchant": merchants[coupon.merchant_id],
-            "share": shares.get(coupon.share_id),
-            "state": state_at(coupon, now),
-            "claim_time": coupon.claim_time,
-            "start_time": coupon.start_time,
-            "expire_time": coupon.expire_time,
+    return [
+        _coupon_view(
+            coupon,
+            None if coupon.publication_id is None else promise(coupon.publication_id),
+            {
+                "activity": activities.get(coupon.activity_id),
+                "merchant": merchants[coupon.merchant_id],
+                "share": shares.get(coupon.share_id),
+            },
+            uses.get(coupon.redemption_id),
+            now,
+            with_code=with_code,
+        )
+        for coupon in coupons
+    ]
+
+
+def claimed_view(coupon: CouponRow, merchant: str, share: str, now: datetime) -> Plain:
+    """The Coupon that a claim of its holder's came to; `merchant` and `share` are uids, "" for no share."""
+    promised = coupon.promised
+    assert promised is not None
+    chain = {
+        "activity": name("activities", promised.activity),
+        "merchant": name("merchants", merchant),
+        "share": name("shares", share) if share else None,
+    }
+    return _coupon_view(coupon, promised, chain, coupon.use, now, with_code=bool(coupon.code))
+
+
+def _coupon_view(
+    coupon: Coupon | CouponRow,
+    promised: Promise | None,
+    chain: Plain,
+    use: Use | None,
+    now: datetime,
+    *,
+    with_code: bool,
+) -> Plain:
+    view: Plain = {
+        "name": name("coupons", coupon.uid),
+        **chain,
+        "state": state_at(coupon, now),
+        "claim_time": coupon.claim_time,
+        "start_time": coupon.start_time,
+        "expire_time": coupon.expire_time,
+    }
+    if use is not None:
+        view |= {
+            "redemption": name("redemptions", use.redemption),
+            "redeem_time": use.time,
+            "redeem_store": name("stores", use.store),
         }
-        use = uses.get(coupon.redemption_id)
-        if use is not None:
-            view |= {
-                "redemption": name("redemptions", use.uid),
-                "redeem_time": use.use_time,
-                "redeem_store": stores[use.store_id],
-            }
-        if coupon.publication_id is not None:
-            promised = promise(coupon.publication_id)
-            view |= {
-                "publication": name("publications", promised.publication),
-                "title": promised.title,
-                "benefit": promised.benefit,
-            }
-        if coupon.hold_until is not None and now < coupon.hold_until:
-            view["hold_expire_time"] = coupon.hold_until
-        if with_code:
-            view["code"] = coupon.code
-        views.append(view)
-    return views
+    if promised is not None:
+        view |= {
+            "publication": name("publications", promised.publication),
+            "title": promised.title,
+            "benefit": promised.benefit,
+        }
+    if coupon.hold_until is not None and now < coupon.hold_until:
+        view["hold_expire_time"] = coupon.hold_until
+    if with_code:
+        view["code"] = coupon.code
+    return view
 
 
-def state_at(coupon: Coupon, now: datetime) -> str:
+def state_at(coupon: Coupon | CouponRow, now: datetime) -> str:
     """The coupon's state; a claimed one past its time is EXPIRED by the clock alone."""
-    is_late = coupon.state == "CLAIMED" and coupon.expire_time <= now
+    is_late = coupon.state == "CLAIMED" and coupon.expire_time is not None and coupon.expire_time <= now
     return "EXPIRED" if is_late else str(coupon.state)
 
 
@@ -71,56 +106,70 @@ def redemption_view(redemption: Redemption) -> Plain:
 
 def redemption_views(redemptions: Sequence[Redemption]) -> list[Plain]:
     """Redemptions, with one look at each table whatever their number."""
+    return [receipt_view(receipt) for receipt in receipts_of(redemptions)]
+
+
+def receipts_of(redemptions: Sequence[Redemption]) -> list[Receipt]:
+    """The receipts of redemptions, with one look at each table whatever their number."""
     ids = [redemption.id for redemption in redemptions]
     used = RedeemedCoupon.select().where(RedeemedCoupon.redemption_id.in_(ids)).order_by(RedeemedCoupon.id)
-    parts: dict[int, list[RedeemedCoupon]] = {}
+    activities, coupons = uids(Activity, {part.activity_id for part in used}), uids(Coupon, {p.coupon_id for p in used})
+    shares = uids(Share, {part.share_id for part in used} - {0})
+    parts: dict[int, list[Part]] = {}
     for part in used:
-        parts.setdefault(part.redemption_id, []).append(part)
-    activities = _names("activities", Activity, {part.activity_id for part in used})
-    coupons = _names("coupons", Coupon, {part.coupon_id for part in used})
-    merchants = _names("merchants", Merchant, {redemption.merchant_id for redemption in redemptions})
-    stores = _names("stores", Store, {redemption.store_id for redemption in redemptions})
+        chain = coupons[part.coupon_id], activities[part.activity_id], shares.get(part.share_id, "")
+        parts.setdefault(part.redemption_id, []).append(Part(*chain, part.discount, part.gifts))
+    merchants = uids(Merchant, {redemption.merchant_id for redemption in redemptions})
+    stores = uids(Store, {redemption.store_id for redemption in redemptions})
     return [
-        {
-            "name": name("redemptions", redemption.uid),
-            "merchant": merchants[redemption.merchant_id],
-            "store": stores[redemption.store_id],
-            "order_id": redemption.order_id,
-            "terminal": redemption.terminal,
-            "operator": redemption.operator,
-            "use_time": redemption.use_time,
-            "order_amount": _money(redemption, redemption.order_amount),
-            "discount": _money(redemption, redemption.discount),
-            "coupons": [
-                {
-                    "coupon": coupons[part.coupon_id],
-                    "activity": activities.get(part.activity_id),
-                    "discount": _money(redemption, part.discount),
-                    "gifts": part.gifts,
-                }
-                for part in parts.get(redemption.id, [])
-            ],
-            "reverse_time": redemption.reverse_time,
-            "reverse_reason": redemption.reverse_reason,
-            "reverse_expire_time": _reverse_expire_time(redemption),
-        }
-        for redemption in redemptions
+        Receipt(
+            **{column: getattr(row, column) for column in _SHARED},
+            merchant=merchants[row.merchant_id],
+            store=stores[row.store_id],
+            parts=parts.get(row.id, []),
+        )
+        for row in redemptions
     ]
 
 
-def _uses(coupons: Sequence[Coupon]) -> dict[int | None, Redemption]:
-    """The redemptions that used these coupons, by their ids."""
+def receipt_view(receipt: Receipt) -> Plain:
+    """A Redemption."""
+
+    def money(minor: int) -> Plain:
+        return {"currency": receipt.currency, "minor": minor}
+
+    return {
+        "name": name("redemptions", receipt.uid),
+        "merchant": name("merchants", receipt.merchant),
+        "store": name("stores", receipt.store),
+        "order_id": receipt.order_id,
+        "terminal": receipt.terminal,
+        "operator": receipt.operator,
+        "use_time": receipt.use_time,
+        "order_amount": money(receipt.order_amount),
+        "discount": money(receipt.discount),
+        "coupons": [
+            {
+                "coupon": name("coupons", part.coupon),
+                "activity": name("activities", part.activity),
+                "discount": money(part.discount),
+                "gifts": part.gifts,
+            }
+            for part in receipt.parts
+        ],
+        "reverse_time": receipt.reverse_time,
+        "reverse_reason": receipt.reverse_reason,
+        # Until when it can be taken back; None if its coupons never let it.
+        "reverse_expire_time": receipt.reverse_until if receipt.reverse_until > receipt.use_time else None,
+    }
+
+
+def _uses(coupons: Sequence[Coupon | CouponRow]) -> dict[int | None, Use]:
+    """What used these coupons, by the redemptions' ids."""
     ids = {coupon.redemption_id for coupon in coupons} - {None}
-    return {row.id: row for row in Redemption.select().where(Redemption.id.in_(ids))} if ids else {}
-
-
-def _reverse_expire_time(redemption: Redemption) -> datetime | None:
-    """Until when it can be taken back; None if its coupons never let it."""
-    return redemption.reverse_until if redemption.reverse_until > redemption.use_time else None
-
-
-def _money(redemption: Redemption, minor: int) -> Plain:
-    return {"currency": redemption.currency, "minor": minor}
+    made = list(Redemption.select().where(Redemption.id.in_(ids))) if ids else []
+    stores = uids(Store, {row.store_id for row in made})
+    return {row.id: Use(row.uid, row.use_time, stores[row.store_id]) for row in made}
 
 
 def _names(collection: str, table: Any, ids: set[int | None]) -> dict[int | None, str]:

@@ -13,21 +13,23 @@ from services.ledger.basket import Line
 from services.ledger.checks import MOST_MINOR
 from services.ledger.codes import CouponCodes
 from services.ledger.counter import Order, Verdict
-from services.ledger.views import coupon_view, coupon_views, redemption_view
+from services.ledger.records import Receipt
+from services.ledger.views import coupon_view, coupon_views, receipt_view, receipts_of
+from services.redeem.shops import Shop, shop_of
 from services.redeem.tries import Tries
 from services.schema import access, replay
 from services.schema.lifecycle import Actor, Why
-from services.schema.tables import Coupon, Merchant, RedeemedCoupon, Redemption, Share, Store
+from services.schema.tables import Coupon, Merchant, Redemption, Store
 
 Plain = dict[str, Any]
 
 # What a code is refused with that names no coupon of this merchant's.
-_STRANGE = "COUPON_REFUSED"
+STRANGE = "COUPON_REFUSED"
 
 
 def verify_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, tries: Tries) -> Plain:
     """A VerifyCouponResponse: a verdict for each code and, if asked and all are usable, a hold on them."""
-    store = access.store(call, plain["store"], "VERIFY")
+    store = shop_of(call, plain["store"], "VERIFY")
     tries.check(call.actor, store.uid)
     order = _order(call, plain, store, codes, hold="")
     is_authentic = len(order.codes) == len(plain["codes"])
@@ -60,21 +62,25 @@ def release_hold(call: Call, plain: Plain, now: datetime) -> Plain:
     return {}
 
 
-def redeem_coupons(call: Call, plain: Plain, now: datetime, codes: CouponCodes, tries: Tries) -> Plain:
-    """Redeem all of the codes on the order or none; the Redemption."""
-    store = access.store(call, plain["store"], "REDEEM")
-    tries.check(call.actor, store.uid)
-    order = _order(call, plain, store, codes, hold=plain["hold"])
-    forged = [place for place, code in enumerate(plain["codes"]) if code not in order.codes]
-    if forged:
-        tries.count(call.actor, store.uid, len(forged))
-        raise errors.FailedPrecondition(_STRANGE, index=str(forged[0]))
-    outcome = redemptions.redeem([order], now)[0]
-    if isinstance(outcome, errors.Error):
-        if outcome.reason == _STRANGE:
-            tries.count(call.actor, store.uid, 1)
-        raise outcome
-    return _told(outcome)
+def order_to_redeem(call: Call, plain: Plain, shop: Shop, codes: CouponCodes) -> Order:
+    """The order that a RedeemCouponRequest asks to redeem; raises FailedPrecondition(COUPON_REFUSED) for a forged code,
+    and Invalid: CURRENCY_MISMATCH, INVALID_FIELD."""
+    order = _order(call, plain, shop, codes, hold=plain["hold"])
+    if len(order.codes) < len(plain["codes"]):
+        raise errors.FailedPrecondition(STRANGE, index=str(forged(plain["codes"], codes)[0]))
+    return order
+
+
+def forged(presented: Sequence[str], codes: CouponCodes) -> list[int]:
+    """The places of the codes that we never made."""
+    return [place for place, code in enumerate(presented) if not codes.is_authentic(code)]
+
+
+def note_chain(receipt: Receipt) -> None:
+    """Let the call's event tell the chain to a redemption's first coupon."""
+    first = receipt.parts[0]
+    share = name("shares", first.share) if first.share else ""
+    note(activity=name("activities", first.activity), share=share, coupon=name("coupons", first.coupon))
 
 
 def reverse_redemption(call: Call, plain: Plain, now: datetime) -> Plain:
@@ -89,12 +95,14 @@ def reverse_redemption(call: Call, plain: Plain, now: datetime) -> Plain:
         raise access.not_found("redemptions", uid) from None
 
     def reverse() -> str:
-        redemptions.reverse(redemption, Why(Actor.of(call), now, plain["reason"]))
+        redemptions.reverse(redemption.id, Why(Actor.of(call), now, plain["reason"]))
         return uid
 
     with database.write():
         replay.once(call, _merchant(redemption.merchant_id).uid, reverse, now)
-    return _told(Redemption.get_by_id(redemption.id))
+    (receipt,) = receipts_of([Redemption.get_by_id(redemption.id)])
+    note_chain(receipt)
+    return receipt_view(receipt)
 
 
 def void_coupon(call: Call, plain: Plain, now: datetime) -> Plain:
@@ -113,46 +121,34 @@ def void_coupon(call: Call, plain: Plain, now: datetime) -> Plain:
     return coupon_view(Coupon.get_by_id(coupon.id), now, with_code=False)
 
 
-def _order(call: Call, plain: Plain, store: Store, codes: CouponCodes, hold: str) -> Order:
+def _order(call: Call, plain: Plain, shop: Shop, codes: CouponCodes, hold: str) -> Order:
     """The order with those of its codes that are authentic; raises Invalid: CURRENCY_MISMATCH, INVALID_FIELD."""
-    merchant = _merchant(store.merchant_id)
+    lines, total = [], 0
     for place, line in enumerate(plain["basket"]):
-        currency = line["unit_price"]["currency"]
-        if currency != merchant.currency:
+        price = line["unit_price"]
+        currency = price["currency"]
+        if currency != shop.currency:
             field = f"basket[{place}].unit_price.currency_code"
-            wrong = Words(f"必须使用 {merchant.currency}", f"is not {merchant.currency}, the merchant's currency")
+            wrong = Words(f"必须使用 {shop.currency}", f"is not {shop.currency}, the merchant's currency")
             raise errors.Invalid("CURRENCY_MISMATCH", violations=[Violation(field, wrong)], currency=currency)
-        if line["unit_price"]["minor"] < 0:
+        if price["minor"] < 0:
             raise errors.invalid_field(f"basket[{place}].unit_price", Words("不能为负数", "must not be negative"))
-    if sum(line["quantity"] * line["unit_price"]["minor"] for line in plain["basket"]) > MOST_MINOR:
+        lines.append(Line(line["item"], line["quantity"], price["minor"]))
+        total += line["quantity"] * price["minor"]
+    if total > MOST_MINOR:
         most = f"{MOST_MINOR // 100}.00"
         raise errors.invalid_field("basket", Words(f"合计不能超过 {most}", f"must not come to more than {most}"))
     return Order(
         call=call,
-        tenant=merchant.uid,
-        store=store,
-        codes=tuple(code for code in plain["codes"] if codes.is_authentic(code)),
-        basket=tuple(Line(line["item"], line["quantity"], line["unit_price"]["minor"]) for line in plain["basket"]),
-        currency=merchant.currency,
+        tenant=shop.merchant,
+        store=shop,
+        codes=tuple([code for code in plain["codes"] if codes.is_authentic(code)]),
+        basket=tuple(lines),
+        currency=shop.currency,
         hold=hold,
         order_id=plain.get("order_id", ""),
         terminal=plain.get("terminal", ""),
     )
-
-
-def _told(redemption: Redemption) -> Plain:
-    """The Redemption; its call's event tells the chain to the first coupon."""
-    view = redemption_view(redemption)
-    first = view["coupons"][0]
-    note(activity=first["activity"], share=_share_of(redemption), coupon=first["coupon"])
-    return view
-
-
-def _share_of(redemption: Redemption) -> str:
-    """The share that the first coupon was claimed through; "" for none."""
-    uses = RedeemedCoupon.select(RedeemedCoupon.share_id).where(RedeemedCoupon.redemption_id == redemption.id)
-    share = Share.get_or_none(Share.id == uses.order_by(RedeemedCoupon.id).first().share_id)
-    return "" if share is None else name("shares", share.uid)
 
 
 def _held_until(held: str, until: datetime) -> datetime:
@@ -161,8 +157,8 @@ def _held_until(held: str, until: datetime) -> datetime:
     return until if coupon is None else coupon.hold_until
 
 
-def _count_strange(tries: Tries, call: Call, store: Store, verdicts: Sequence[Verdict]) -> None:
-    strange = sum(1 for verdict in verdicts if verdict.refusal is not None and verdict.refusal.reason == _STRANGE)
+def _count_strange(tries: Tries, call: Call, store: Shop, verdicts: Sequence[Verdict]) -> None:
+    strange = sum(1 for verdict in verdicts if verdict.refusal is not None and verdict.refusal.reason == STRANGE)
     tries.count(call.actor, store.uid, strange)
 
 

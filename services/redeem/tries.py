@@ -17,10 +17,13 @@ class Tries:
     """
 
     def __init__(self) -> None:
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._window = MovingWindowRateLimiter(self._storage)
 
     def check(self, staff: str, store: str) -> None:
         """Raise Exhausted(RATE_LIMITED) while either has tried too many."""
+        if not self._storage.events:
+            return  # Nobody mistypes: hardly ever is there anything to look up.
         for limit, who in self._limits(staff, store):
             if not self._window.test(limit, who):
                 reset = self._window.get_window_stats(limit, who).reset_time

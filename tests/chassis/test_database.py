@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+import os
 import signal
 import socket
 import threading
@@ -337,6 +338,8 @@ def test_a_server_that_is_stopped_in_its_tracks_is_down_until_it_goes_on(
     try:
         assert asyncio.run(db.is_up())
         server.process.send_signal(signal.SIGSTOP)
+        # Its threads stop some time after the signal was sent.
+        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
         began = time.monotonic()
         assert not asyncio.run(db.is_up())
         # By its own limit, not by that of the statement which is still waiting.

@@ -9,7 +9,7 @@ import pytest
 from services.chassis import database, errors
 from services.ledger import claims, holds, redemptions, rows
 from services.schema.tables import Coupon
-from tests.ledger.world import CODES, NOW, World, fresh, told
+from tests.ledger.world import CODES, NOW, TAGS, World, fresh, told
 
 # Less than the ledger waits for a lock.
 WAIT_SECONDS = 1.5
@@ -40,7 +40,7 @@ def meanwhile(key: str, decide: Callable[[], str]) -> str:
 def test_a_claim_finds_it(world: World) -> None:
     activity = world.publish()
     wish = world.wish(activity, "ann")
-    assert meanwhile(wish.key, lambda: told(claims.claim([wish], CODES, NOW)[0])) == "REQUEST_ID_REUSED"
+    assert meanwhile(wish.key, lambda: told(claims.claim([wish], CODES, TAGS, NOW)[0])) == "REQUEST_ID_REUSED"
     assert world.supply(activity).taken == Coupon.select().where(Coupon.state == "CLAIMED").count() == 0
 
 

@@ -10,6 +10,7 @@ from services.chassis import errors
 from services.ledger import counter, redemptions
 from services.ledger.basket import Line
 from services.ledger.counter import Order
+from services.ledger.records import CouponRow, Receipt
 from services.schema.tables import Coupon, CouponEvent, RedeemedCoupon, Redemption, Reward, Supply
 from tests.ledger.offers import yuan
 from tests.ledger.world import CODES, DAY, NOW, SECOND, World, fresh, told
@@ -23,19 +24,19 @@ def redeem_all(*orders: Order, now: Any = NOW) -> list[str]:
     return [told(outcome) for outcome in redemptions.redeem(orders, now)]
 
 
-def refused(world: World, *presented: Coupon | str, **more: Any) -> str:
+def refused(world: World, *presented: Coupon | CouponRow | str, **more: Any) -> str:
     """Why an order is refused, with the place of the code that it is refused for."""
     with pytest.raises(errors.FailedPrecondition) as refusal:
         world.redeem(*presented, **more)
     return f"{refusal.value.reason} {refusal.value.metadata['index']}"
 
 
-def history(coupon: Coupon) -> list[str]:
+def history(coupon: Coupon | CouponRow) -> list[str]:
     rows = CouponEvent.select().where(CouponEvent.coupon_id == coupon.id).order_by(CouponEvent.id)
     return [f"{row.to_state} {row.reason}".strip() for row in rows]
 
 
-def claimed(world: World, *subjects: str, **terms: Any) -> list[Coupon]:
+def claimed(world: World, *subjects: str, **terms: Any) -> list[CouponRow]:
     activity = world.publish(**terms)
     return [world.claim(activity, subject) for subject in subjects]
 
@@ -105,6 +106,9 @@ def test_a_coupon_counts_from_its_start_to_its_end(world: World) -> None:
     period = {"start_date": "2026-03-11", "end_date": "2026-04-05"}
     activity = world.publish(validity={"period": period}, reversal_window=0)
     ann, bob = world.claim(activity, "ann"), world.claim(activity, "bob")
+    assert ann.start_time is not None
+    assert ann.expire_time is not None
+    assert bob.expire_time is not None
     assert refused(world, ann, now=ann.start_time - SECOND) == "COUPON_NOT_YET_VALID 0"
     assert refused(world, ann, now=ann.expire_time) == "COUPON_EXPIRED 0"
     assert world.redeem(ann, now=ann.start_time).discount == 2_000
@@ -144,6 +148,7 @@ def test_coupons_that_do_not_stack_are_refused_by_the_later_code(world: World) -
 def test_codes_of_nobody_of_another_merchant_and_of_the_pool_are_refused_alike(world: World) -> None:
     (ours,) = claimed(world, "ann")
     (theirs,) = claimed(World("another"), "ann")
+    world.share(world.publish(), "lin", "STAFF")
     unclaimed = Coupon.get(Coupon.state == "AVAILABLE", Coupon.merchant_id == world.merchant.id)
     for stranger in (theirs, unclaimed, CODES.new()):
         (outcome,) = redemptions.redeem([world.order(ours, stranger, basket=BANQUET)], NOW)
@@ -194,11 +199,11 @@ def test_a_replay_gets_the_first_redemption_as_it_is_now(world: World) -> None:
     (coupon,) = claimed(world, "ann")
     order = world.order(coupon)
     (first,), (again,) = redemptions.redeem([order], NOW), redemptions.redeem([order], NOW + 40 * DAY)
-    assert isinstance(first, Redemption)
+    assert isinstance(first, Receipt)
     assert first == again
     world.reverse(first)
     (reversed_,) = redemptions.redeem([order], NOW + SECOND)
-    assert isinstance(reversed_, Redemption)
+    assert isinstance(reversed_, Receipt)
     assert (reversed_.id, reversed_.reverse_time) == (first.id, NOW)
     assert fresh(coupon).state == "CLAIMED"
 
@@ -358,6 +363,7 @@ def test_without_a_window_nothing_is_reversed(world: World) -> None:
 def test_a_reversed_coupon_past_its_time_stays_unusable(world: World) -> None:
     (coupon,) = claimed(world, "ann", reversal_window=30 * 86_400)
     redemption = world.redeem(coupon)
+    assert coupon.expire_time is not None
     world.reverse(redemption, now=coupon.expire_time)
     assert refused(world, coupon, now=coupon.expire_time) == "COUPON_EXPIRED 0"
 
@@ -375,7 +381,7 @@ def test_a_coupon_is_voided_once_and_never_after_its_use(world: World) -> None:
     assert refusal.value.metadata == {"time": "2026-03-10 12:00", "redeem_time": "2026-03-10T04:00:00+00:00"}
 
 
-def shared(world: World, reward: dict[str, Any], role: str = "CUSTOMER", friends: int = 1) -> list[Coupon]:
+def shared(world: World, reward: dict[str, Any], role: str = "CUSTOMER", friends: int = 1) -> list[CouponRow]:
     """The coupons that friends claimed through sam's share."""
     activity = world.publish(reward=reward, per_customer=5)
     share = world.share(activity, "sam", role)

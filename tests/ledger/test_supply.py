@@ -7,7 +7,7 @@ import pytest
 from services.chassis import errors
 from services.ledger import claims, supply
 from tests.ledger.offers import yuan
-from tests.ledger.world import CODES, NOW, World, told
+from tests.ledger.world import CODES, NOW, TAGS, World, told
 
 
 def amounts(row: Any) -> tuple[int, int, int | None]:
@@ -51,7 +51,7 @@ def test_a_new_revision_never_falls_below_what_was_taken(world: World) -> None:
         world.claim(activity, subject)
     world.revise(activity, stock=1, budget=yuan(20))
     assert amounts(world.supply(activity)) == (3, 0, 6_000)
-    (outcome,) = claims.claim([world.wish(activity, "dan")], CODES, NOW)
+    (outcome,) = claims.claim([world.wish(activity, "dan")], CODES, TAGS, NOW)
     assert told(outcome) == "STOCK_EXHAUSTED"
 
 

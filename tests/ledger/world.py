@@ -16,6 +16,8 @@ from services.ledger.claims import Claim
 from services.ledger.codes import CouponCodes
 from services.ledger.counter import Order
 from services.ledger.customers import Tags
+from services.ledger.issue import Via
+from services.ledger.records import CouponRow, Receipt
 from services.ledger.terms import Terms
 from services.schema import lifecycle
 from services.schema.lifecycle import Actor, Why
@@ -47,11 +49,11 @@ def why(role: str = "OPERATOR", reason: str = "test", now: datetime = NOW) -> Wh
     return Why(Actor(role, "somebody"), now, reason)
 
 
-def told(outcome: Coupon | Redemption | errors.Error) -> str:
+def told(outcome: CouponRow | Receipt | errors.Error) -> str:
     """The reason of a refusal; a coupon's state; "REDEEMED" for a redemption."""
     if isinstance(outcome, errors.Error):
         return outcome.reason
-    return "REDEEMED" if isinstance(outcome, Redemption) else str(outcome.state)
+    return "REDEEMED" if isinstance(outcome, Receipt) else outcome.state
 
 
 class World:
@@ -181,18 +183,19 @@ class World:
     ) -> Claim:
         """The command of a customer who wants a coupon."""
         wanted = call("CUSTOMER", subject, "ShareService.ClaimCoupon", request_id, body or activity.uid)
-        return Claim(wanted, self.merchant.uid, activity.id, share, self.customer(subject))
+        via = None if share is None else Via(share.id, share.uid, share.sharer)
+        return Claim(wanted, self.merchant.uid, self.merchant.id, activity.id, via)
 
     def claim(
         self, activity: Activity, subject: str, share: Share | None = None, now: datetime = NOW, request_id: str = ""
-    ) -> Coupon:
+    ) -> CouponRow:
         """The coupon that a customer gets; raises the refusal."""
-        (outcome,) = claims.claim([self.wish(activity, subject, share, request_id)], CODES, now)
+        (outcome,) = claims.claim([self.wish(activity, subject, share, request_id)], CODES, TAGS, now)
         if isinstance(outcome, errors.Error):
             raise outcome
         return outcome
 
-    def order(self, *presented: Coupon | str, basket: tuple[Line, ...] = LUNCH, **more: Any) -> Order:
+    def order(self, *presented: Coupon | CouponRow | str, basket: tuple[Line, ...] = LUNCH, **more: Any) -> Order:
         """The command of a till; coupons, or codes as they are; more: `request_id`, `store`, `hold`, `rpc`, `staff`."""
         codes = tuple(one if isinstance(one, str) else one.code for one in presented)
         rpc, staff = more.pop("rpc", "RedeemService.RedeemCoupon"), more.pop("staff", "cashier")
@@ -203,14 +206,14 @@ class World:
         )
         return replace(order, **more)
 
-    def redeem(self, *presented: Coupon | str, now: datetime = NOW, **more: Any) -> Redemption:
+    def redeem(self, *presented: Coupon | CouponRow | str, now: datetime = NOW, **more: Any) -> Receipt:
         """The redemption of an order; raises the refusal."""
         (outcome,) = redemptions.redeem([self.order(*presented, **more)], now)
         if isinstance(outcome, errors.Error):
             raise outcome
         return outcome
 
-    def hold(self, *presented: Coupon | str, now: datetime = NOW, **more: Any) -> tuple[list[str], str]:
+    def hold(self, *presented: Coupon | CouponRow | str, now: datetime = NOW, **more: Any) -> tuple[list[str], str]:
         """What a hold tells of each coupon ("" for usable), and the hold's name."""
         order = self.order(*presented, **{"rpc": "RedeemService.VerifyCoupon", **more})
         verdicts, held = holds.hold(order, now + timedelta(minutes=15), now)
@@ -220,15 +223,15 @@ class World:
         with database.write():
             holds.release(held, store or self.store, why("STAFF", "release", now))
 
-    def reverse(self, redemption: Redemption, now: datetime = NOW) -> None:
+    def reverse(self, redemption: Receipt | Redemption, now: datetime = NOW) -> None:
         with database.write():
-            redemptions.reverse(redemption, why("STAFF", "brought back", now))
+            redemptions.reverse(redemption.id, why("STAFF", "brought back", now))
 
-    def void(self, coupon: Coupon) -> None:
+    def void(self, coupon: Coupon | CouponRow) -> None:
         with database.write():
             coupons.void(coupon.id, coupon.activity_id, why())
 
 
-def fresh(coupon: Coupon) -> Coupon:
+def fresh(coupon: Coupon | CouponRow) -> Coupon:
     """The coupon as it is now."""
     return Coupon.get_by_id(coupon.id)

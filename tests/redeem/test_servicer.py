@@ -5,8 +5,10 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.type.money_pb2 import Money
 
+from services.chassis.batching import Batcher
 from services.chassis.call import entered
 from services.chassis.database import Database
+from services.chassis.drivers import driver_of
 from services.chassis.status import message_of
 from services.redeem.servicer import Servicer
 from sharemesh.v1 import error_reason_pb2, redeem_pb2
@@ -24,10 +26,12 @@ def shop(db: Database) -> Shop:
 
 async def what_the_customer_sees(servicer: Servicer, activity: str, coupon: str) -> None:
     with entered(call("CUSTOMER", "li"), 10):
-        offer = await servicer.GetOffer(redeem_pb2.GetOfferRequest(activity=activity), CONTEXT)
+        told = await servicer.GetOffer(redeem_pb2.GetOfferRequest(activity=activity), CONTEXT)
+        offer = redeem_pb2.Offer.FromString(told)
         assert (offer.can_claim, offer.reason) == (False, error_reason_pb2.ERROR_REASON_CUSTOMER_LIMIT_REACHED)
         assert offer.message == message_of("CUSTOMER_LIMIT_REACHED", {}, "zh-CN") != ""
-        assert list((await servicer.ListOffers(redeem_pb2.ListOffersRequest(), CONTEXT)).offers) == [offer]
+        page = await servicer.ListOffers(redeem_pb2.ListOffersRequest(), CONTEXT)
+        assert list(redeem_pb2.ListOffersResponse.FromString(page).offers) == [offer]
         mine = await servicer.GetCoupon(redeem_pb2.GetCouponRequest(name=coupon), CONTEXT)
         assert list((await servicer.ListCoupons(redeem_pb2.ListCouponsRequest(), CONTEXT)).coupons) == [mine]
 
@@ -52,7 +56,7 @@ async def what_the_till_does(servicer: Servicer, store: str, code: str) -> redee
         order = redeem_pb2.RedeemCouponRequest(
             store=store, codes=[code], basket=[line], order_id="order-1", request_id="redeem-01"
         )
-        return await servicer.RedeemCoupon(order, CONTEXT)
+        return redeem_pb2.Redemption.FromString(await servicer.RedeemCoupon(order, CONTEXT))
 
 
 async def what_the_books_say(servicer: Servicer, activity: str, used: redeem_pb2.Redemption) -> None:
@@ -78,13 +82,17 @@ async def what_can_be_undone(servicer: Servicer, used: redeem_pb2.Redemption) ->
 def test_a_coupon_goes_the_whole_way_through_the_servicer(db: Database, shop: Shop) -> None:
     activity = shop.publish()
     coupon = claim(call("CUSTOMER", "li"), activity=activity)
-    servicer = Servicer(db, lambda: NOW, KEYS)
 
     async def go() -> None:
-        await what_the_customer_sees(servicer, activity, coupon["name"])
-        used = await what_the_till_does(servicer, shop.store_name, coupon["code"])
-        await what_the_books_say(servicer, activity, used)
-        await what_can_be_undone(servicer, used)
+        batcher = Batcher(driver_of(db))
+        servicer = Servicer(db, batcher, lambda: NOW, KEYS)
+        try:
+            await what_the_customer_sees(servicer, activity, coupon["name"])
+            used = await what_the_till_does(servicer, shop.store_name, coupon["code"])
+            await what_the_books_say(servicer, activity, used)
+            await what_can_be_undone(servicer, used)
+        finally:
+            await batcher.close()
 
     asyncio.run(go())
 
@@ -93,7 +101,7 @@ def test_codes_of_three_generations_ago_are_good_and_older_ones_refused(db: Data
     made = [claim(call("CUSTOMER", "li"), activity=shop.publish())["code"] for _ in range(3)]
 
     async def told(generation: int) -> list[int]:
-        servicer = Servicer(db, lambda: NOW, KEYS, code_generation=generation)
+        servicer = Servicer(db, Batcher(driver_of(db)), lambda: NOW, KEYS, code_generation=generation)
         ask = redeem_pb2.VerifyCouponRequest(store=shop.store_name, codes=made, request_id=f"verify-{generation}")
         with entered(call("MERCHANT", "owner"), 10):
             return [one.reason for one in (await servicer.VerifyCoupon(ask, CONTEXT)).verdicts]

@@ -12,6 +12,7 @@ from services.chassis.names import name
 from services.redeem import domain
 from services.redeem.tries import Tries
 from services.schema.tables import Coupon, Redemption, Replay, Store
+from tests.batches import redeemed
 from tests.ledger.offers import yuan
 from tests.ledger.world import CODES, NOW, World, call, fresh
 
@@ -51,7 +52,7 @@ class Till:
             "terminal": "till-1",
             **more,
         }
-        return domain.redeem_coupons(self.call("RedeemCoupon", plain, role), plain, now, CODES, self.tries)
+        return redeemed(self.call("RedeemCoupon", plain, role), plain, now, CODES, self.tries)
 
     def release(self, hold: str, now: Any = NOW, **more: Any) -> Plain:
         plain = {"store": name("stores", self.store.uid), "hold": hold, **more}

@@ -22,6 +22,7 @@ from services.schema.lifecycle import Actor, Why
 from services.schema.tables import Activity, Merchant, Publication, StaffBinding, Store
 from services.share import domain, sharing
 from services.share.codes import ShareCodes, Visitors
+from tests.batches import claimed, redeemed
 from tests.ledger.offers import content, yuan
 
 # Noon in Shanghai, within the claim period of tests.ledger.offers.
@@ -137,7 +138,7 @@ class Shop:
             "order_id": f"order-{next(_numbers)}",
             "terminal": "",
         }
-        return till.redeem_coupons(call("MERCHANT", self.owner), plain, now, COUPON_CODES, self.tries)
+        return redeemed(call("MERCHANT", self.owner), plain, now, COUPON_CODES, self.tries)
 
     def reverse(self, redemption: str) -> None:
         plain = {"name": redemption, "reason": "退货"}
@@ -161,7 +162,7 @@ def visit(by: Call, code: str, visitor_id: str) -> dict[str, Any]:
 
 def claim(by: Call, *, code: str = "", activity: str = "", now: datetime = NOW) -> dict[str, Any]:
     source = {"share_code": code} if code else {"activity": activity}
-    return domain.claim_coupon(by, source, now, CODES, COUPON_CODES, TAGS)
+    return claimed(by, source, now, CODES, COUPON_CODES, TAGS)
 
 
 def erase(subject: str) -> None:

@@ -1,11 +1,17 @@
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from services.chassis import errors, parameters
 from services.chassis.database import Database
+from services.chassis.parts import repeated, serialized
 from services.schema.tables import Coupon, Share, Visit
 from services.share import domain
+from services.share.shareables import Shareables
+from sharemesh.v1 import share_pb2
 from tests.ledger.offers import yuan
 from tests.share.shop import CODES, NOW, Shop, call, claim, erase, get, page, report, share, visit
 
@@ -151,26 +157,29 @@ def test_a_customer_lists_only_his_own_shares_of_an_activity(shop: Shop) -> None
     assert Share.select().count() == 2
 
 
-def test_only_what_is_live_and_not_over_can_be_shared(shop: Shop) -> None:
+def listed(db: Database, days: int = 0, **filters: str) -> list[str]:
+    """The activities that a process that has just started lists for sharing, that many days from now."""
+
+    def joined(page: Sequence[bytes]) -> bytes:
+        return repeated(1, ((one,) for one in page))
+
+    shareables = Shareables(db, lambda: NOW + timedelta(days=days), partial(serialized, share_pb2.Shareable), joined)
+    body, _ = asyncio.run(shareables.page(call("ANONYMOUS"), page(store="", city="", category="") | filters))
+    return [one.activity for one in share_pb2.ListShareableResponse.FromString(body).shareables]
+
+
+def test_only_what_is_live_and_not_over_can_be_shared(db: Database, shop: Shop) -> None:
     live, suspended = shop.publish(), shop.publish()
     shop.draft()
     shop.move(suspended, "SUSPENDED")
-    nobody = call("ANONYMOUS")
-
-    def listed(days: int = 0, **filters: str) -> list[str]:
-        asked = page(store="", city="", category="") | filters
-        found = domain.list_shareable(nobody, asked, NOW + timedelta(days=days))
-        return [row["activity"] for row in found["shareables"]]
-
-    assert listed() == [live]
-    assert listed(days=30) == []
+    assert listed(db) == [live]
+    assert listed(db, days=30) == []
     shop.move(suspended, "LIVE")
-    assert listed() == [suspended, live]
-    assert listed(store=shop.store_name, city="上海", category="餐饮") == [suspended, live]
-    assert listed(city="北京") == listed(category="美发") == listed(store="stores/nowhere") == []
+    assert listed(db) == [suspended, live]
+    assert listed(db, store=shop.store_name, city="上海", category="餐饮") == [suspended, live]
+    assert listed(db, city="北京") == listed(db, category="美发") == listed(db, store="stores/nowhere") == []
 
 
-def test_the_filters_ask_one_store_for_everything(shop: Shop) -> None:
+def test_the_filters_ask_one_store_for_everything(db: Database, shop: Shop) -> None:
     shop.publish(shop.store, shop.open_store("北京", "美发"))
-    asked = page(store="", city="北京", category="餐饮")
-    assert domain.list_shareable(call("ANONYMOUS"), asked, NOW)["shareables"] == []
+    assert listed(db, city="北京", category="餐饮") == []

@@ -2,8 +2,10 @@ import asyncio
 
 import pytest
 
+from services.chassis.batching import Batcher
 from services.chassis.call import entered
 from services.chassis.database import Database
+from services.chassis.drivers import driver_of
 from services.schema.tables import Coupon, Share, Visit
 from services.share.servicer import Servicer
 from sharemesh.v1 import options_pb2, redeem_pb2, share_pb2
@@ -17,8 +19,7 @@ def shop(db: Database) -> Shop:
     return db.run_here(Shop.open)
 
 
-async def the_whole_way_of_a_share(db: Database, activity: str) -> None:
-    servicer = Servicer(db, lambda: NOW, KEYS)
+async def the_whole_way_of_a_share(servicer: Servicer, activity: str) -> None:
     with entered(call("CUSTOMER", "wang"), 10):
         asked = share_pb2.CreateShareRequest(activity=activity, channel=share_pb2.CHANNEL_QQ, request_id="create-001")
         made = await servicer.CreateShare(asked, CONTEXT)
@@ -29,14 +30,15 @@ async def the_whole_way_of_a_share(db: Database, activity: str) -> None:
     with entered(call("ANONYMOUS"), 10):
         seen = share_pb2.RecordVisitRequest(share_code=made.code, visitor_id="device-1", request_id="visit-0001")
         assert (await servicer.RecordVisit(seen, CONTEXT)).is_first
-        (shareable,) = (await servicer.ListShareable(share_pb2.ListShareableRequest(), CONTEXT)).shareables
+        page = await servicer.ListShareable(share_pb2.ListShareableRequest(), CONTEXT)
+        (shareable,) = share_pb2.ListShareableResponse.FromString(page).shareables
         assert (shareable.activity, shareable.snapshot.terms.stock) == (activity, 100)
     with entered(call("CUSTOMER", "li"), 10) as notes:
         wish = share_pb2.ClaimCouponRequest(share_code=made.code, request_id="claim-0001")
-        coupon = await servicer.ClaimCoupon(wish, CONTEXT)
+        coupon = redeem_pb2.Coupon.FromString(await servicer.ClaimCoupon(wish, CONTEXT))
     assert (coupon.state, coupon.share, coupon.title) == (redeem_pb2.COUPON_STATE_CLAIMED, made.name, "满100减20")
     # The share's code names them neither in the request nor, when it is refused, in an answer.
-    assert notes == {"activity": activity, "share": made.name}
+    assert notes == {"activity": activity, "share": made.name, "coupon": coupon.name}
     with entered(call("CUSTOMER", "wang"), 10):
         now = await servicer.GetShare(share_pb2.GetShareRequest(name=made.name), CONTEXT)
         assert (now.visits, now.claims, now.redemptions, now.rewards_held.currency_code) == (1, 1, 0, "CNY")
@@ -44,7 +46,16 @@ async def the_whole_way_of_a_share(db: Database, activity: str) -> None:
 
 
 def test_a_share_goes_the_whole_way_through_the_servicer(db: Database, shop: Shop) -> None:
-    asyncio.run(the_whole_way_of_a_share(db, shop.publish()))
+    activity = shop.publish()
+
+    async def go() -> None:
+        batcher = Batcher(driver_of(db))
+        try:
+            await the_whole_way_of_a_share(Servicer(db, batcher, lambda: NOW, KEYS), activity)
+        finally:
+            await batcher.close()
+
+    asyncio.run(go())
 
 
 def test_one_request_sent_many_times_at_once_is_one_share_one_visit_and_one_claim(db: Database, shop: Shop) -> None:
