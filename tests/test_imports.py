@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("sharemesh", "services", "registry", "monitoring")
+PACKAGES = ("sharemesh", "services", "registry", "monitoring", "bench")
 FIVE = ("entry", "publish", "audit", "share", "redeem")
 # What chassis may know of the contracts.
 OPTIONS = {"sharemesh.v1.options_pb2", "sharemesh.v1.error_reason_pb2"}
@@ -37,7 +37,8 @@ def read_imports(file: Path, modules: dict[str, Path]) -> Iterator[str]:
             case ast.ImportFrom(module=str(source), names=names, level=0):
                 # `from a import b` loads the module a.b if there is one, else takes a name of module a.
                 for alias in names:
-                    yield f"{source}.{alias.name}" if f"{source}.{alias.name}" in modules else source
+                    is_module = f"{source}.{alias.name}" in modules or source == "tests"
+                    yield f"{source}.{alias.name}" if is_module else source
             case ast.ImportFrom():
                 yield "a relative import"
             case ast.Call(func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"), args=[name, *_]):
@@ -107,6 +108,12 @@ def find_direct(module: str, imports: set[str]) -> Iterator[tuple[str, str]]:
         servicer = next((service for service in FIVE if within(name, f"services.{service}.servicer")), None)
         if servicer and not is_start and not within(module, f"services.{servicer}.servicer"):
             yield name, "only the start-up imports a servicer"
+        if within(name, "bench") and not within(module, "bench"):
+            yield name, "the product does not know how it is measured"
+        if within(name, "tests") and name != "tests.mariadb":
+            yield name, "of the tests, only bench imports one module, which starts MariaDB"
+        if name == "tests.mariadb" and not within(module, "bench"):
+            yield name, "the product does not know its tests"
         if within(name, "monitoring") and not within(module, "monitoring", "services.__main__"):
             yield name, "only services/__main__ dispatches to monitoring"
         if name == "a relative import" or (name == "a module by a computed name" and not is_start):
@@ -147,6 +154,12 @@ def test_the_command_line_loads_no_service_before_one_is_asked_for() -> None:
     assert [name for name in loaded_by(["services.__main__"]) if within(name, *services)] == []
 
 
+def test_serving_redemptions_loads_nothing_that_only_others_need() -> None:
+    loaded = loaded_by(["services.__main__", "services.start", "services.redeem.servicer"])
+    others = ("rich", "fsspec", "PIL", "jsonschema", "opencc", "ahocorasick_rs", "services.journey", "monitoring")
+    assert [name for name in loaded if within(name, *others)] == []
+
+
 @pytest.mark.parametrize(
     ("files", "violation"),
     [
@@ -185,6 +198,10 @@ def test_the_command_line_loads_no_service_before_one_is_asked_for() -> None:
         ({"sharemesh/v1/share_pb2.py": "import registry.channel"}, "the stubs stand alone"),
         ({"services/entry/images.py": "import services.entry.servicer"}, "only the start-up imports a servicer"),
         ({"services/chassis/health.py": "import monitoring.host"}, "only services/__main__ dispatches to monitoring"),
+        ({"services/audit/engine.py": "from bench import load"}, "the product does not know how it is measured"),
+        ({"services/audit/engine.py": "from tests import mariadb"}, "the product does not know its tests"),
+        ({"bench/world.py": "from tests import mesh"}, "only bench imports one module"),
+        ({"bench/world.py": "from tests.ledger import world"}, "only bench imports one module"),
         ({"services/entry/images.py": "from . import domain"}, "imports are absolute and readable"),
         ({"services/entry/images.py": "import_module('services.' + x)"}, "imports are absolute and readable"),
     ],

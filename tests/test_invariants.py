@@ -6,10 +6,9 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from services.chassis import database
 from services.chassis.database import Database
 from services.schema.tables import Coupon, CouponEvent, Redemption, Replay
-from tests.fire import CUSTOMERS, Answers, burn, wait
+from tests.fire import CUSTOMERS, Answers, burn, deadlocks, wait
 from tests.ledger import books
 from tests.ledger.offers import yuan
 from tests.ledger.world import World
@@ -86,11 +85,3 @@ def check_effects(answers: list[Answers]) -> None:
     assert sorted(voids) == sorted(row.uid for row in Coupon.select().where(Coupon.state == "VOID"))
     moves = Counter((row.from_state, row.to_state) for row in CouponEvent.select())
     assert moves["AVAILABLE", "CLAIMED"] == len(claimed)
-
-
-def deadlocks() -> int:
-    """How many the database has counted; SQLite has none."""
-    if database.dialect() == "sqlite":
-        return 0
-    row: Any = database.proxy.execute_sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").fetchone()
-    return int(row[1])

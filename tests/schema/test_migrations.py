@@ -9,7 +9,8 @@ from playhouse.schema_diff import diff_models
 
 from services.chassis import database, stores
 from services.chassis.database import Database
-from services.ledger import rows
+from services.chassis.script import bound
+from services.ledger import statements
 from services.schema import migrate, tables
 from tests import mariadb
 
@@ -93,8 +94,7 @@ def test_a_claim_finds_its_pool_by_one_index_even_while_old_versions_pile_up(db:
         if backend == "mariadb":
             database.proxy.execute_sql("ANALYZE TABLE coupon")
         explain = "EXPLAIN " if backend == "mariadb" else "EXPLAIN QUERY PLAN "
-        pool = rows.available(activity_id=1, share_id=0, count=3)
-        sql, values = pool.sql()
+        sql, values = bound(statements.lock_pool(activity_id=1, share_id=0, count=3), database.dialect())
         return str(list(database.proxy.execute_sql(explain + sql, values)))
 
     assert "coupon_activity_id_share_id_state_id" in db.run_here(plan)
