@@ -1,17 +1,18 @@
 # `make` alone lists the targets. Whatever a target needs is built first; .venv again when setup.cfg or pyproject.toml change.
 PYTHON ?= python3
 BIN := .venv/bin
-# What runs the product (quick to install), and what also checks and tests it.
+# What runs the product (quick to install), what also checks and tests it, and what the benchmark needs besides.
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
+BENCH := .venv/.bench
 # For example: make test ARGS='tests/ledger -k stock'
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs check test test-slow run demo lint types drift format mariadb clean
+.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mariadb galera bench bench-full clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(DEV) ## Build .venv with everything that running, checking and testing need
 
@@ -24,8 +25,11 @@ demo: $(RUNTIME) ## Play the journey and exit, non-zero if a step's outcome is n
 test: $(DEV) mariadb ## Run every test that is not marked slow, on SQLite and on a real MariaDB
 	@$(BIN)/pytest -m 'not slow' $(ARGS)
 
-test-slow: $(DEV) mariadb ## Run the tests marked slow (before a release)
+test-slow: $(DEV) mariadb galera ## Run the tests marked slow (before a release)
 	@$(BIN)/pytest -m slow $(ARGS)
+
+test-galera: $(DEV) mariadb galera ## Run the tests on three Galera nodes, of which some are killed
+	@$(BIN)/pytest -m galera $(ARGS)
 
 check: lint types drift ## Check contracts, style, types, imports and that the stubs are up to date
 	@$(BIN)/pytest -q --no-header tests/test_imports.py
@@ -60,6 +64,15 @@ format: $(DEV) ## Format the contracts and the code
 mariadb: $(DEV) ## Make sure that MariaDB is here (else fetched into .cache/, without root)
 	@$(BIN)/python -m tests.mariadb
 
+galera: $(DEV) ## Make sure that Galera is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m tests.galera
+
+bench: $(BENCH) mariadb ## Measure the hot path beside its rivals, 20 minutes at most; writes docs/benchmarks.md
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-full: $(BENCH) mariadb ## Measure the rows too that no goal needs, for an hour
+	@$(BIN)/python -m bench --full $(ARGS)
+
 clean: ## Remove .venv, caches and the local database
 	rm -rf .venv .cache var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -75,3 +88,8 @@ $(DEV): setup.cfg pyproject.toml
 	@echo 'Installing what sharemesh runs on, and is checked with, into .venv'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(RUNTIME) $@
+
+$(BENCH): $(DEV)
+	@echo 'Installing what the benchmark needs into .venv'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
