@@ -27,10 +27,13 @@ def main() -> int:
     """Run the groups that are asked for; returns 1 if the ledger did not agree."""
     parser = _parser()
     arguments = parser.parse_args()
-    if missing := set(arguments.only) - set(plan.groups(arguments.full)):
-        parser.error(f"only with --full: {', '.join(missing)}")
+    if unknown := set(arguments.only) - set(plan.groups(arguments.full)):
+        parser.error(f"only with --full: {', '.join(unknown)}")
     with _folder() as folder:
-        disk = durability.SlowDisk(folder)
+        try:
+            disk = durability.SlowDisk(folder)
+        except durability.NoCompiler as missing:
+            parser.error(str(missing))
         with durability.server(folder / "mariadb", disk) as database:
             run = _run(arguments, _Stage(folder, database, Bench(disk, database.process.pid, arguments.seconds)))
     # A part of a run would overwrite what a whole one found.

@@ -1,7 +1,5 @@
 """Millions of other people's coupons in the table, laid by SQL alone."""
 
-from urllib.parse import urlsplit
-
 from bench.world import World
 
 _AT_ONCE = 500_000
@@ -41,8 +39,3 @@ def fill(shop: World, count: int, now: int) -> None:
                 )
             )
         cursor.execute("ANALYZE TABLE coupon")
-
-
-def beside(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()

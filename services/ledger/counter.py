@@ -86,7 +86,6 @@ class Counter:
     promises: Mapping[Any, Promise]
     old_customers: set[str | None]
     uses: dict[int | None, tuple[datetime, str]]
-    supplies: dict[int, Any] = field(default_factory=dict)
     sharers: dict[int, Sharer] = field(default_factory=dict)
     replays: dict[str, Replay] = field(default_factory=dict)
 
@@ -99,7 +98,7 @@ def judge(order: Order, now: datetime) -> list[Verdict]:
 def locked(commands: Sequence[Order]) -> Counter:
     """The counter with every row locked in the ledger's order; what a coupon shows was read under its lock."""
     found = _coupons(commands)
-    supplies = rows.lock_supplies({coupon.activity_id for coupon in found})
+    rows.lock_supplies({coupon.activity_id for coupon in found})
     promises = _promises(found)
     new = {
         (0, c.customer) for c in found if c.customer and rules.is_for_new_customers(promises[c.publication_id].terms)
@@ -107,7 +106,6 @@ def locked(commands: Sequence[Order]) -> Counter:
     if new:
         rows.lock_counters(new)
     counter = _counter(list(rows.lock_coupons([coupon.id for coupon in found]).values()) if found else [])
-    counter.supplies = supplies
     counter.replays = rows.replays({command.key for command in commands})
     return counter
 

@@ -114,7 +114,6 @@ def _locked(
         promised,
         {row[0] for row in visits[-1]} if visits else set(),
         {row[0]: (instant(row[1]), row[2]) for some in uses for row in some},
-        supplies,
         shared,
     )
     return Till(now, counter, rewarding), receipts.by_key(replays, first)

@@ -1,17 +1,19 @@
-"""Where the caller stands: stores as tills need them, and who may do what there, known for a moment."""
+"""Where the caller stands: stores as tills need them, and whom they admit, known for a moment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.chassis import errors
 from services.chassis.cache import Cache
 from services.chassis.call import Call
 from services.chassis.database import Database
+from services.chassis.names import uid_of
 from services.schema import access
-from services.schema.access import Asked
-from services.schema.tables import Merchant, Store
+from services.schema.access import Admission
 
-# What a shop weighs in the cache, about.
-_BYTES = 300
+# What a store and one of its staff weigh in the cache, about.
+_STORE_BYTES = 3000
+_STAFF_BYTES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +34,33 @@ class Shops:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._cache: Cache[Asked, Shop] = Cache(self._read, lambda _: _BYTES, lambda key: key)
+        # By uid. Nobody tells of a change: age alone ends what is known.
+        self._cache: Cache[str, Admission] = Cache(self._read, _weight, lambda uid: uid)
 
     async def find(self, call: Call, store: str, right: str) -> Shop:
         """The shop of a store's name, for who has the right in it; raises what access.store() raises."""
-        key = call.principal, store, right
-        shop = self._cache.get(key) or await self._cache.one(key)
-        # What it is refused for is never remembered.
-        return await self._db.run(shop_of, call, store, right) if shop is None else shop
+        known = await self._cache.one(uid_of("stores", store, "store"))
+        try:
+            if known is not None:
+                known.check(call.principal, right)
+                return _shop(known)
+        except errors.Error:
+            pass  # What was given a moment ago counts at once: the database refuses, memory does not.
+        return await self._db.run(shop_of, call, store, right)
 
-    async def _read(self, keys: Sequence[Asked]) -> Mapping[Asked, Shop]:
-        return await self._db.run(_shops, keys)
+    async def _read(self, uids: Sequence[str]) -> Mapping[str, Admission]:
+        return await self._db.run(access.admissions, uids)
 
 
 def shop_of(call: Call, store: str, right: str) -> Shop:
     """The shop of a store's name; raises what access.store() raises."""
-    found = access.store(call, store, right)
-    return _shop(found, Merchant.get_by_id(found.merchant_id))
+    return _shop(access.admission(call, store, right))
 
 
-def _shops(keys: Sequence[Asked]) -> dict[Asked, Shop]:
-    found = access.stores(keys)
-    wanted = {store.merchant_id for store in found.values()}
-    merchants = {row.id: row for row in Merchant.select().where(Merchant.id.in_(wanted))} if wanted else {}
-    return {key: _shop(store, merchants[store.merchant_id]) for key, store in found.items()}
-
-
-def _shop(store: Store, merchant: Merchant) -> Shop:
+def _shop(admission: Admission) -> Shop:
+    store, merchant = admission.store, admission.merchant
     return Shop(store.id, store.uid, merchant.id, merchant.uid, store.zone, merchant.currency)
+
+
+def _weight(admission: Admission) -> int:
+    return _STORE_BYTES + _STAFF_BYTES * len(admission.rights)

@@ -1,15 +1,12 @@
 """Whose rows a caller may touch: ownership and staff bindings are data, and what is not the caller's is NOT_FOUND."""
 
-from collections.abc import Collection
-from typing import TypeAlias
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from services.chassis import errors
 from services.chassis.call import Call, Principal
 from services.chassis.names import name, uid_of
-from services.schema.tables import Activity, Merchant, Publication, StaffBinding, Store
-
-# Who asks for a store, its name, and the right to do what.
-Asked: TypeAlias = tuple[Principal, str, str]
+from services.schema.tables import Activity, Merchant, StaffBinding, Store
 
 # The roles that see every tenant.
 _PLATFORM = frozenset({"OPERATOR", "SERVICE"})
@@ -61,54 +58,62 @@ def activity(call: Call, wire_name: str, field: str = "name") -> Activity:
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A store and whom it admits: its merchant, and the rights of its staff by subject."""
+
+    store: Store
+    merchant: Merchant
+    rights: Mapping[str, Collection[str]]
+
+    def check(self, principal: Principal, right: str) -> None:
+        """Raises NotFound to whom the store is none of the business of, and Denied(RIGHT_MISSING) to staff who are
+        bound but without the right; "" asks for any binding."""
+        if principal.role == "STAFF":
+            held = self.rights.get(principal.subject)
+            if held is None:
+                raise not_found("stores", self.store.uid)
+            if right and right not in held:
+                raise errors.Denied("RIGHT_MISSING", right=right)
+        elif principal.role not in _PLATFORM and not (
+            principal.role == "MERCHANT" and self.merchant.owner == principal.subject
+        ):
+            raise not_found("stores", self.store.uid)
+
+
+def admissions(uids: Collection[str], subject: str | None = None) -> dict[str, Admission]:
+    """The admissions of those of these stores that there are, by uid, with three queries whatever their number; with a
+    subject no other's rights."""
+    stores = list(Store.select().where(Store.uid.in_(list(uids))))
+    merchants = {
+        row.id: row for row in Merchant.select().where(Merchant.id.in_([store.merchant_id for store in stores]))
+    }
+    bindings = StaffBinding.select().where(StaffBinding.store_id.in_([store.id for store in stores]))
+    if subject is not None:
+        bindings = bindings.where(StaffBinding.subject == subject)
+    rights: dict[int, dict[str, Collection[str]]] = {store.id: {} for store in stores}
+    for row in bindings:
+        rights[row.store_id][row.subject] = row.rights
+    return {store.uid: Admission(store, merchants[store.merchant_id], rights[store.id]) for store in stores}
+
+
+def admission(call: Call, wire_name: str, right: str = "", field: str = "store") -> Admission:
+    """The store of that name with its merchant, if it admits the caller; errors as in store()."""
+    uid = uid_of("stores", wire_name, field)
+    found = admissions([uid], call.principal.subject).get(uid)
+    if found is None:
+        raise not_found("stores", uid)
+    found.check(call.principal, right)
+    return found
+
+
 def store(call: Call, wire_name: str, right: str = "", field: str = "store") -> Store:
     """The store of that name, for its owner, for staff bound to it with `right`, and for the platform.
 
     `right` is a StaffRight's name without its prefix; "" asks for any binding. Raises NotFound to anybody else, and
     Denied(RIGHT_MISSING) to staff who are bound but without the right.
     """
-    uid = uid_of("stores", wire_name, field)
-    row = Store.get_or_none(Store.uid == uid)
-    if row is None:
-        raise not_found("stores", uid)
-    if call.principal.role == "STAFF":
-        bound = StaffBinding.get_or_none(
-            StaffBinding.store_id == row.id, StaffBinding.subject == call.principal.subject
-        )
-        if bound is None:
-            raise not_found("stores", uid)
-        if right and right not in bound.rights:
-            raise errors.Denied("RIGHT_MISSING", right=right)
-    elif not (sees_all(call) or owns(call, row.merchant_id)):
-        raise not_found("stores", uid)
-    return row
-
-
-def stores(asked: Collection[Asked]) -> dict[Asked, Store]:
-    """Those of these stores that store() would not refuse, with three queries whatever their number."""
-    found = {name("stores", row.uid): row for row in Store.select().where(Store.uid.in_([_uid(one) for one in asked]))}
-    merchants = Merchant.select(Merchant.id, Merchant.owner).where(
-        Merchant.id.in_([row.merchant_id for row in found.values()])
-    )
-    owners = {row.id: row.owner for row in merchants}
-    bindings = StaffBinding.select().where(
-        StaffBinding.store_id.in_([row.id for row in found.values()]),
-        StaffBinding.subject.in_([principal.subject for principal, _, _ in asked]),
-    )
-    rights = {(row.store_id, row.subject): row.rights for row in bindings}
-
-    def may(principal: Principal, row: Store, right: str) -> bool:
-        if principal.role == "STAFF":
-            held = rights.get((row.id, principal.subject))
-            return held is not None and (not right or right in held)
-        is_owner = principal.role == "MERCHANT" and owners[row.merchant_id] == principal.subject
-        return is_owner or principal.role in _PLATFORM
-
-    return {one: found[one[1]] for one in asked if one[1] in found and may(one[0], found[one[1]], one[2])}
-
-
-def _uid(asked: Asked) -> str:
-    return asked[1].partition("/")[2]
+    return admission(call, wire_name, right, field).store
 
 
 def bound_stores(call: Call, right: str = "") -> list[int]:
@@ -122,16 +127,3 @@ def rights(call: Call) -> dict[int, list[str]]:
         return {}
     rows = StaffBinding.select().where(StaffBinding.subject == call.principal.subject)
     return {row.store_id: row.rights for row in rows}
-
-
-def live_publication(activity_uid: str) -> Publication:
-    """The LIVE publication of an activity, which anybody may see; else NotFound."""
-    row: Publication | None = (
-        Publication.select()
-        .join(Activity, on=(Activity.publication_id == Publication.id))
-        .where(Activity.uid == activity_uid, Publication.state == "LIVE")
-        .first()
-    )
-    if row is None:
-        raise not_found("activities", activity_uid)
-    return row

@@ -1,4 +1,4 @@
-"""The tables of Sharemesh; every service reads and writes its rows through these models.
+"""The tables of Sharemesh; every service reads and writes through these models, the hot statements beside them.
 
 They stand in one file, long as it is, because a schema is read as a whole.
 """
@@ -205,7 +205,7 @@ class Publication(Row):
     # The claim period as instants, the end exclusive.
     claim_start = InstantField()
     claim_end = InstantField()
-    # Counts up with every change of state: what a cache of it is invalidated by.
+    # Counts up with every change of state.
     version = IntegerField(default=1)
 
     class Meta:

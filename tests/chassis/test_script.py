@@ -12,7 +12,7 @@ from services.chassis import database
 from services.chassis.database import Database
 from services.chassis.drivers import LoopDriver, driver_of, played
 from services.chassis.script import Row, Script, Statement, bound, literal
-from services.chassis.stores import MariaStore
+from services.chassis.stores import MariaStore, store_of
 
 Run = Callable[[Script[list[list[Row]]]], list[list[Row]]]
 
@@ -213,19 +213,19 @@ def test_an_upsert_does_the_same_on_both(run: Run, end: str, kept: int) -> None:
     assert run(upsert()) == [[(1, kept), (2, 2)]]
 
 
-def test_the_session_reads_texts_as_they_are_written(empty: Database, backend: str) -> None:
-    if backend == "mariadb":
-        assert isinstance(database.proxy.obj, MariaStore)
+def test_the_session_reads_texts_as_they_are_written(maria_url: str) -> None:
+    store = store_of(maria_url)
+    assert isinstance(store, MariaStore)
 
-        async def mode() -> str:
-            driver = LoopDriver(database.proxy.obj)
+    async def mode() -> str:
+        driver = LoopDriver(store)
 
-            def look() -> Script[str]:
-                ((mode,),) = (yield [Statement("SELECT @@sql_mode")])[0]
-                return [], mode
+        def look() -> Script[str]:
+            ((mode,),) = (yield [Statement("SELECT @@sql_mode")])[0]
+            return [], mode
 
-            found = await driver.run(look())
-            await driver.close()
-            return found
+        found = await driver.run(look())
+        await driver.close()
+        return found
 
-        assert {"NO_BACKSLASH_ESCAPES", "STRICT_ALL_TABLES"} <= {*asyncio.run(mode()).split(",")}
+    assert {"NO_BACKSLASH_ESCAPES", "STRICT_ALL_TABLES"} <= {*asyncio.run(mode()).split(",")}
