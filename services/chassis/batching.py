@@ -10,6 +10,7 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.chassis import parameters
@@ -20,12 +21,16 @@ C = TypeVar("C")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# Past this a transaction only gets longer for everybody in it; measured, docs/adr/0014.
+# Past this a transaction only gets longer for everybody in it.
 MOST = 64
-# How many turns of the loop without a newcomer end a crowd: some hundred microseconds, and none for one caller alone.
+# How many turns of the loop without a newcomer end a crowd: some hundred microseconds, and where a turn takes long no
+# more than this. One caller alone waits for none.
 _QUIET_TURNS = 16
+_QUIET_SECONDS = 0.002
 # Each try may have cost a whole lock wait already, so more of them would outlive the callers' deadlines.
 _TRIES = 4
+# Whoever is found to be in the way of others gets no more than this besides.
+_TRIES_APART = 2
 _BACKOFF_SECONDS = 0.02
 
 
@@ -44,10 +49,10 @@ class Driver(Protocol):
 class _Waiting(Generic[C, R]):
     """A command, until when it is wanted, and who waits for its outcome."""
 
-    __slots__ = ("answer", "command", "deadline")
+    __slots__ = ("answer", "command", "deadline", "tenant")
 
-    def __init__(self, command: C, deadline: float, answer: "asyncio.Future[R]") -> None:
-        self.command, self.deadline, self.answer = command, deadline, answer
+    def __init__(self, command: C, tenant: str, deadline: float, answer: "asyncio.Future[R]") -> None:
+        self.command, self.tenant, self.deadline, self.answer = command, tenant, deadline, answer
 
     def is_wanted(self, now: float) -> bool:
         """Whether somebody still waits; whose deadline has passed is told so."""
@@ -101,7 +106,7 @@ class Lane(Generic[C, R]):
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         if queue is None:
             queue = self._queues[tenant] = deque()
-        queue.append(_Waiting(command, deadline, answer))
+        queue.append(_Waiting(command, tenant, deadline, answer))
         self._length += 1
         return await answer
 
@@ -148,7 +153,7 @@ class Batcher:
         if self._is_closing:
             raise Unavailable("SERVER_DRAINING", retry_after=1.0)
         if self._work is None:
-            self._work = asyncio.create_task(self._until_nobody_waits())
+            self._work = asyncio.create_task(self._until_nobody_waits(), context=Context())
 
     async def _until_nobody_waits(self) -> None:
         try:
@@ -167,11 +172,12 @@ class Batcher:
         """Let those come who are on their way: one arrives in a turn of the loop, and a transaction of few costs nearly
         what one of many does. It ends when nobody comes any more, or half a batch waits: the others are unpacked while
         that half commits."""
-        quiet, waiting = 0, sum(map(len, self._lanes))
-        while quiet < _QUIET_TURNS and waiting < self._most // 2:
+        turns, since, waiting = 0, time.monotonic(), sum(map(len, self._lanes))
+        while turns < _QUIET_TURNS and time.monotonic() < since + _QUIET_SECONDS and waiting < self._most // 2:
             await asyncio.sleep(0)
-            before, waiting = waiting, sum(map(len, self._lanes))
-            quiet = quiet + 1 if waiting == before else 0
+            before, waiting, turns = waiting, sum(map(len, self._lanes)), turns + 1
+            if waiting > before:
+                turns, since = 0, time.monotonic()
 
     def _batches(self) -> Iterator[tuple[Lane[Any, Any], list[_Waiting[Any, Any]]]]:
         for lane in self._lanes:
@@ -179,26 +185,36 @@ class Batcher:
             if batch:
                 yield lane, batch
 
-    async def _settle(self, lane: Lane[C, R], batch: list[_Waiting[C, R]]) -> None:
-        """Run the batch until each command has its outcome; one that breaks it is found by running them singly."""
-        for tries_left in reversed(range(_TRIES)):
+    async def _settle(self, lane: Lane[C, R], batch: list[_Waiting[C, R]], tries: int = _TRIES) -> None:
+        """Run the batch until each command has its outcome; one that breaks it is found by running them singly, and a
+        tenant whose rows are locked elsewhere by running each tenant's apart."""
+        for tries_left in reversed(range(tries)):
             try:
                 outcomes = await self._driver.run(_complete(lane.decide, [one.command for one in batch]))
             except (Conflict, Unavailable, DuplicateKey) as error:
                 if not tries_left or self._is_lost(error):
                     return await self._give_up(lane, batch, error)
+                if isinstance(error, Conflict) and len({one.tenant for one in batch}) > 1:
+                    return await self._settle_apart(lane, batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, it costs the command it came from only.
                 return await self._give_up(lane, batch, error)
             else:
                 for one, outcome in zip(batch, outcomes, strict=True):
                     one.settle(outcome)
                 return None
-            await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** (_TRIES - tries_left)))
+            await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** (tries - tries_left)))
             now = time.monotonic()
             batch = [one for one in batch if one.is_wanted(now)]
             if not batch:
                 return None
         raise AssertionError("the last try returns")
+
+    async def _settle_apart(self, lane: Lane[C, R], batch: list[_Waiting[C, R]]) -> None:
+        for tenant in dict.fromkeys(one.tenant for one in batch):
+            now = time.monotonic()
+            theirs = [one for one in batch if one.tenant == tenant and one.is_wanted(now)]
+            if theirs:
+                await self._settle(lane, theirs, _TRIES_APART)
 
     async def _give_up(self, lane: Lane[C, R], batch: list[_Waiting[C, R]], error: Exception) -> None:
         if len(batch) > 1 and not isinstance(error, Conflict | Unavailable):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import Context
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from services.chassis import parameters
 
@@ -172,15 +172,18 @@ class Cache(Generic[K, V]):
     def _begin(self) -> None:
         if self._waiting and len(self._readers) < _READERS:
             # In a context of its own: it reads for others than the call that happened to be first.
-            reader = asyncio.create_task(self._read_waiting(), context=Context())
-            self._readers.add(reader)
-            reader.add_done_callback(self._readers.discard)
+            self._readers.add(asyncio.create_task(self._read_waiting(), context=Context()))
 
     async def _read_waiting(self) -> None:
-        while self._waiting:
-            keys = list(islice(self._waiting, self._batch))
-            began = self._changes.clock()
-            await self._tell({key: _Read(self._waiting.pop(key), began) for key in keys})
+        me: Any = asyncio.current_task()
+        try:
+            while self._waiting:
+                keys = list(islice(self._waiting, self._batch))
+                began = self._changes.clock()
+                await self._tell({key: _Read(self._waiting.pop(key), began) for key in keys})
+        finally:
+            # In the same step that saw nobody waiting: who comes next must not count on this reader.
+            self._readers.discard(me)
 
     async def _tell(self, reads: dict[K, _Read[V]]) -> None:
         """Read some keys, and tell those who wait."""

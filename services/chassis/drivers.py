@@ -94,7 +94,10 @@ class LoopDriver:
                 return await self._transact(script)
         except BaseException as error:
             code = error.args[0] if isinstance(error, maria.MySQLError) and error.args else None
-            is_gone = limit.expired() or isinstance(error, asyncio.CancelledError) or stores.is_away_code(code)
+            # Without a number it is the driver's own: who knows where in the conversation it stands.
+            is_lost = isinstance(error, maria.MySQLError) and not isinstance(code, int)
+            is_cut = limit.expired() or isinstance(error, asyncio.CancelledError)
+            is_gone = is_lost or is_cut or stores.is_away_code(code)
             await self._undo(is_gone)
             if code == ER.DUP_ENTRY:
                 raise DuplicateKey from error
@@ -177,7 +180,7 @@ class LoopDriver:
 
 async def _greet(cursor: Any) -> bool:
     """Make the session ours; whether the server takes work."""
-    greeting, row = hosts.opening(stores.SESSION), None
+    greeting, row = hosts.opening(*stores.SESSION), None
     while True:
         try:
             await cursor.execute(greeting.send(row))

@@ -46,8 +46,11 @@ class EventFile(RotatingFileHandler):
             self.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record of `logging`; the lock is held."""
-        self._write_waiting()
+        """Write a record of `logging`; the lock is held. What cannot be written never hurts who logs."""
+        try:
+            self._write_waiting()
+        except OSError:
+            self.handleError(record)
         super().emit(record)
 
     def flush(self) -> None:

@@ -84,7 +84,9 @@ def _listed(values: Row) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A quote is the only character that means something between quotes once the backslash does not.
+    if "\\" in text:
+        # The session takes it for any other character; should something between us have lost that, so does this.
+        return f"CONVERT(X'{text.encode().hex()}' USING utf8mb4)"
     return f"'{text}'" if "'" not in text else "'" + text.replace("'", "''") + "'"
 
 

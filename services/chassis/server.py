@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -110,7 +110,9 @@ class Server:
         await self._pipeline.drain()
         await self._grpc.stop(grace)
         await _cancelled(self._tasks)
-        await asyncio.to_thread(self._telemetry.flush)
+        # A full disk must not keep the servers after this one from draining.
+        with suppress(OSError):
+            await asyncio.to_thread(self._telemetry.flush)
 
     async def _again_and_again(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
         while True:

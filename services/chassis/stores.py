@@ -30,10 +30,10 @@ _SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, time_zone = '+00:00'",
 )
-# The same for a driver that is not peewee's; without backslashes in texts a quote is all there is to escape.
+# For a driver that is not peewee's; without backslashes in texts a quote is all there is to escape.
 SESSION = (
-    "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00', collation_connection = 'utf8mb4_bin', "
-    f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = '{SQL_MODE},NO_BACKSLASH_ESCAPES'"
+    *_SESSION,
+    f"SET SESSION collation_connection = 'utf8mb4_bin', sql_mode = '{SQL_MODE},NO_BACKSLASH_ESCAPES'",
 )
 
 WSREP_NOT_READY = 1047

@@ -114,8 +114,8 @@ def replays(keys: Iterable[str]) -> Statement:
 
 
 def keep_replays(rows: list[tuple[str, str, str, int]]) -> Statement:
-    """Remember committed outcomes: (key, digest, outcome, microseconds)."""
-    return insert("replay", "`key`, digest, outcome, create_time", rows)
+    """Remember committed outcomes: (key, digest, outcome, microseconds), in key order as all that locks."""
+    return insert("replay", "`key`, digest, outcome, create_time", sorted(rows))
 
 
 def keep_events(rows: list[tuple[int, int, str, str, int, str, str, str]]) -> Statement:

@@ -16,6 +16,8 @@ Plain = dict[str, Any]
 
 # Measured: 1600, and 300 for each standing that was told of it; those are few, for claims are few.
 BYTES = 4000
+# Beyond it a shelf forgets what it told.
+MOST_TOLD = 64
 
 
 @dataclass(frozen=True, slots=True)

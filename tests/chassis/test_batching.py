@@ -2,16 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
 from services.chassis import parameters
+from services.chassis.batching import Batcher, Lane
 from services.chassis.database import Database
-from services.chassis.errors import DeadlinePassed, Exhausted, FailedPrecondition, Unavailable
-from services.chassis.script import DuplicateKey, RowsMissed
+from services.chassis.errors import Conflict, DeadlinePassed, Error, Exhausted, FailedPrecondition, Unavailable
+from services.chassis.script import DuplicateKey, Ending, RowsMissed, Script, Statement, step
 from tests.chassis.till import Flaw, Put, Rival, ids, opened, rivalling, until
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -297,3 +303,39 @@ def test_closing_that_is_given_up_leaves_nobody_without_an_answer(empty: Databas
 
     asyncio.run(main())
     assert len(rival.entries()) == 3
+
+
+def test_a_tenant_whose_rows_are_locked_elsewhere_keeps_nobody_else_from_an_outcome() -> None:
+    locked = "A"
+
+    class Contended:
+        """Where whoever touches the locked tenant's rows is told to try again."""
+
+        async def run(self, script: Script[T]) -> T:
+            asked = step(script, None)
+            assert not isinstance(asked, Ending)
+            if any(one.sql == locked for one in asked):
+                raise Conflict("TRY_AGAIN")
+            ended = step(script, [])
+            assert isinstance(ended, Ending)
+            return ended.result
+
+        async def close(self) -> None:
+            pass
+
+    def decide(commands: Sequence[str]) -> Script[list[str | Error]]:
+        yield [Statement(command) for command in commands]
+        return [], [*commands]
+
+    async def go() -> list[str | BaseException]:
+        batcher = Batcher(Contended())
+        lane: Lane[str, str] = batcher.lane(decide)
+        end = time.monotonic() + PATIENCE_SECONDS
+        asked = [lane.submit(tenant, tenant, end) for tenant in "ABCD" * 8]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        await batcher.close()
+        return told
+
+    told = asyncio.run(go())
+    assert [one for one in told if isinstance(one, str)] == [*"BCD" * 8]
+    assert [type(one) for one in told if not isinstance(one, str)] == [Conflict] * 8

@@ -295,3 +295,24 @@ def test_changes_are_remembered_only_for_as_long_as_they_matter() -> None:
         clock.now += BOUND / 10
     assert changes.last(999) == pytest.approx(clock.now - BOUND / 10)
     assert changes.last(0) == float("-inf")
+
+
+def test_who_asks_in_the_moment_in_which_the_last_reader_ends_is_not_forgotten() -> None:
+    async def go() -> None:
+        gate = asyncio.Event()
+
+        async def read(keys: Sequence[str]) -> dict[str, int]:
+            if "late" not in keys:
+                await gate.wait()
+            return dict.fromkeys(keys, 1)
+
+        cache: Cache[str, int] = Cache(read, lambda _: 1, None, batch=1, changes=Changes())
+        early = [asyncio.create_task(cache.one(key)) for key in "abcd"]
+        await idle()
+        gate.set()
+        # Its turn comes right after the readers' last.
+        late = asyncio.create_task(cache.one("late"))
+        assert await asyncio.wait_for(late, 10) == 1
+        assert await asyncio.gather(*early) == [1] * 4
+
+    asyncio.run(go())

@@ -176,8 +176,8 @@ def test_texts_read_as_mariadb_reads_them() -> None:
         ([(1, "it's"), (2, None)], {1: "a\\", 2: None}, (1, -2), "?"),
     )
     assert literal(statement) == (
-        "INSERT INTO t VALUES (1,'it''s'),(2,NULL); SELECT CASE id WHEN 1 THEN 'a\\' WHEN 2 THEN NULL END "
-        "FROM t WHERE id IN (1,-2) AND text = '?'"
+        "INSERT INTO t VALUES (1,'it''s'),(2,NULL); SELECT CASE id WHEN 1 THEN CONVERT(X'615c' USING utf8mb4) "
+        "WHEN 2 THEN NULL END FROM t WHERE id IN (1,-2) AND text = '?'"
     )
     sql = "INSERT INTO t VALUES (P, P),(P, P); SELECT CASE id WHEN P THEN P WHEN P THEN P END FROM t WHERE id IN (P, P)"
     values = [1, "it's", 2, None, 1, "a\\", 2, None, 1, -2, "?"]
