@@ -5,11 +5,15 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 BENCH := .venv/.bench
+# Pinned, so that the same contracts make the same document on every machine.
+GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'
 ARGS ?=
+# How many instances `make mesh` starts of each service; one of those that are not named.
+SCALE ?= audit=2,redeem=3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mariadb galera bench bench-full clean
+.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mesh mariadb galera openapi consul envoy maven bench bench-full chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -22,13 +26,16 @@ run: $(RUNTIME) ## Start the five services, play the journey once, and stay up
 demo: $(RUNTIME) ## Play the journey and exit, non-zero if a step's outcome is not the expected one
 	@$(BIN)/sharemesh demo $(ARGS)
 
-test: $(DEV) mariadb ## Run every test that is not marked slow, on SQLite and on a real MariaDB
+mesh: $(DEV) mariadb consul envoy ## Start the mesh: Consul, MariaDB, control planes, instances by SCALE, the gateway; stay up
+	@$(BIN)/python -m local mesh --scale '$(SCALE)' $(ARGS)
+
+test: $(DEV) mariadb consul envoy maven ## Run every test that is not marked slow, on SQLite and on a real MariaDB
 	@$(BIN)/pytest -m 'not slow' $(ARGS)
 
-test-slow: $(DEV) mariadb galera ## Run the tests marked slow (before a release)
+test-slow: $(DEV) mariadb consul envoy galera ## Run the tests marked slow (before a release)
 	@$(BIN)/pytest -m slow $(ARGS)
 
-test-galera: $(DEV) mariadb galera ## Run the tests on three Galera nodes, of which some are killed
+test-galera: $(DEV) mariadb consul galera ## Run the tests on three Galera nodes, of which some are killed
 	@$(BIN)/pytest -m galera $(ARGS)
 
 check: lint types drift ## Check contracts, style, types, imports and that the stubs are up to date
@@ -62,10 +69,27 @@ format: $(DEV) ## Format the contracts and the code
 	$(BIN)/ruff format
 
 mariadb: $(DEV) ## Make sure that MariaDB is here (else fetched into .cache/, without root)
-	@$(BIN)/python -m tests.mariadb
+	@$(BIN)/python -m local.mariadb
 
 galera: $(DEV) ## Make sure that Galera is here (else fetched into .cache/, without root)
-	@$(BIN)/python -m tests.galera
+	@$(BIN)/python -m local.galera
+
+consul: $(DEV) ## Make sure that Consul is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m local.consul
+
+openapi: $(DEV) ## Write docs/openapi.yaml from protos/ (needs Go)
+	@command -v go >/dev/null || { echo 'make openapi needs Go 1.23 or newer on PATH: see https://go.dev/doc/install'; exit 1; }
+	@GOBIN=$(CURDIR)/.cache/go/bin go install github.com/google/gnostic/cmd/protoc-gen-openapi@$(GNOSTIC)
+	@PYTHON=$(BIN)/python protos/openapi.sh docs/openapi.yaml .cache/go/bin
+
+maven: $(DEV) ## Make sure that a JDK and Maven are here (else fetched into .cache/, without root)
+	@$(BIN)/python -m local.maven
+
+envoy: $(DEV) ## Make sure that Envoy is here (else installed into .cache/, without root)
+	@$(BIN)/python -m local.envoy
+
+chaos: $(DEV) mariadb consul envoy ## Do to a mesh under load what happens to meshes, 8 minutes; writes docs/chaos.md
+	@$(BIN)/python -m chaos $(ARGS)
 
 bench: $(BENCH) mariadb ## Measure the hot path beside its rivals, 20 minutes at most; writes docs/benchmarks.md
 	@$(BIN)/python -m bench $(ARGS)

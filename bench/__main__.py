@@ -20,7 +20,7 @@ from bench.slices import Bench, Cell, Row, run_group, say
 from bench.subjects import OURS, SINGLE, Subject, arguments_of, subject
 from bench.traffic import HOT, REDEEM
 from bench.world import World
-from tests import mariadb
+from local import mariadb
 
 
 def main() -> int:

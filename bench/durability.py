@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import mariadb
+from local import mariadb
 
 _SOURCE = Path(__file__).with_name("slow_sync.c")
 _VARIABLE = "SHAREMESH_SYNC_DELAY"
@@ -34,7 +34,7 @@ class SlowDisk:
         subprocess.run(command, check=True)
         self._delay = folder / "sync_delay"
         self._delay.write_bytes(struct.pack("=Q", 0))
-        # The one way to reach a process that tests.mariadb starts.
+        # The one way to reach a process that local.mariadb starts.
         os.environ[_VARIABLE] = str(self._delay)
 
     @contextmanager

@@ -16,11 +16,11 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.type.money_pb2 import Money
 from grpc_status import rpc_status
 
+from local import mariadb
 from services.chassis.names import name
 from services.chassis.tokens import DevIssuer
 from services.schema.tables import Coupon, Redemption
 from sharemesh.v1 import redeem_pb2, redeem_pb2_grpc, share_pb2, share_pb2_grpc
-from tests import mariadb
 from tests.ledger import books
 from tests.ledger.world import World
 from tests.servers import Servers

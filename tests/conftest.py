@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local import mariadb
 from services.chassis import database
 from services.chassis.database import Database
 from services.schema import migrate, tables
-from tests import mariadb
 
 if TYPE_CHECKING:
     from tests.mesh import Mesh

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from local import galera, mariadb
 from services.chassis import database, stores
 from services.chassis.database import proxy
 from services.chassis.errors import Unavailable
 from services.chassis.tokens import DevIssuer
 from services.schema import migrate
 from services.schema.tables import Coupon, Redemption, Replay, Supply
-from tests import callers, galera, mariadb, shoppers
+from tests import callers, shoppers
 from tests.ledger import books
 from tests.ledger.world import World
 from tests.mesh import poll, settings_for

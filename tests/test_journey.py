@@ -17,11 +17,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.cells import cell_len
 from rich.console import Console
 
+from local import mariadb
 from services.journey import story, table
 from services.journey.people import Person
 from services.journey.scene import CAST
 from services.journey.telling import Step
-from tests import mariadb
 from tests.mesh import Mesh
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local import mariadb
 from services.chassis import database
 from services.chassis.tokens import DevIssuer
-from tests import mariadb
 from tests.callers import Book, Caller, batches, lay, let_batches_go
 from tests.conftest import migrated
 from tests.mesh import settings_for

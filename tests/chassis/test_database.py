@@ -12,10 +12,10 @@ import peewee
 import pymysql
 import pytest
 
+from local import mariadb
 from services.chassis import call, database, parameters, stores
 from services.chassis.database import Database, proxy, write
 from services.chassis.errors import Conflict, Exhausted, NotFound, Unavailable
-from tests import mariadb
 from tests.mesh import poll
 
 

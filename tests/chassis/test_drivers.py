@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from local import mariadb
 from services.chassis import database, stores
 from services.chassis.batching import Driver
 from services.chassis.database import Database
 from services.chassis.drivers import LoopDriver, ThreadDriver, driver_of
 from services.chassis.errors import Conflict, DeadlinePassed, Unavailable
 from services.chassis.script import DuplicateKey, RowsMissed, Script, Statement
-from tests import mariadb
 from tests.chassis.cable import Cable, laid
 from tests.chassis.till import Counter, Put, Rival, opened, rivalling, until
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from local import mariadb
 from services.chassis import database, hosts, stores
 from services.chassis.database import Database, proxy
 from services.chassis.errors import Unavailable
 from services.chassis.hosts import Address, Hosts
 from services.chassis.stores import MariaStore
-from tests import mariadb
 
 A, B, C = ("a", 3306), ("b", 3306), ("c", 3306)
 

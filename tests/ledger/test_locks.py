@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from local import mariadb
 from services.chassis import database
 from services.chassis.database import Database
 from services.chassis.drivers import played
 from services.chassis.script import Ending, Script, bound, step
 from services.ledger import claims, redemptions
 from services.schema.tables import Activity, Coupon, Customer
-from tests import mariadb
 from tests.conftest import emptied
 from tests.ledger.offers import yuan
 from tests.ledger.world import CODES, NOW, TAGS, World, told

@@ -11,7 +11,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from registry.config import Addresses
+from registry.config import Static
 from services.chassis import parameters
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
@@ -46,7 +46,7 @@ def test_what_was_submitted_while_audit_was_away_is_audited_when_it_is_back(
 ) -> None:
     scene = Scene(db)
     name, port = scene.draft("春季新茶"), free_port()
-    settings = replace(settings_for(database_url, tmp_path), registry=Addresses({"audit": f"127.0.0.1:{port}"}))
+    settings = replace(settings_for(database_url, tmp_path), registry=Static({"audit": f"127.0.0.1:{port}"}))
     token = DevIssuer.of(settings).issue("merchant", "owner")
     request = publish_pb2.SubmitActivityRequest(name=name, request_id="submit-once")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 
-from registry.config import Addresses
+from registry.config import Static
 from services.chassis import parameters
 from services.chassis.database import Database
 from services.chassis.tokens import DevIssuer
@@ -108,7 +108,7 @@ def test_nobody_keeps_ever_more_streams_open_and_one_that_ends_makes_room(house:
 
 def test_a_stream_ends_with_unavailable_when_the_server_drains(db: Database, database_url: str, tmp_path: Path) -> None:
     name = Scene(db).draft("春季新茶")
-    settings = replace(settings_for(database_url, tmp_path), registry=Addresses({"audit": "127.0.0.1:1"}))
+    settings = replace(settings_for(database_url, tmp_path), registry=Static({"audit": "127.0.0.1:1"}))
     token = DevIssuer.of(settings).issue("merchant", "owner")
 
     async def watch_until_the_end() -> None:

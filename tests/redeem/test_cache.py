@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from local import mariadb
 from services.chassis import database, errors, parameters
 from services.chassis.database import Database
 from services.journey.people import Person, refusal_of
@@ -20,7 +21,6 @@ from services.schema import lifecycle, migrate
 from services.schema.lifecycle import Actor, Why
 from services.schema.tables import CustomerCounter, Supply
 from sharemesh.v1 import entry_pb2, error_reason_pb2, publish_pb2, redeem_pb2, share_pb2
-from tests import mariadb
 from tests.mesh import NOON, Mesh, poll, request_id
 from tests.redeem import showcase
 from tests.share import shop as shops

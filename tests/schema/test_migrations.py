@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from playhouse.schema_diff import diff_models
 
+from local import mariadb
 from services.chassis import database, stores
 from services.chassis.database import Database
 from services.chassis.script import bound
 from services.ledger import statements
 from services.schema import migrate, tables
-from tests import mariadb
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SCRIPTS = Path(migrate.__file__).parent / "migrations"

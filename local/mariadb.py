@@ -1,32 +1,27 @@
-"""Starts real MariaDB servers for the tests, from PATH or from Debian packages unpacked under .cache/ without root."""
+"""Starts real MariaDB servers, from PATH or from Debian packages unpacked under .cache/ without root."""
 
 import contextlib
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pymysql
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "mariadb"
+from local import packages, ports
+from local.packages import SEARCH_PATH, Missing
+
+CACHE = packages.CACHE / "mariadb"
 PACKAGES = ("mariadb-server-core", "mariadb-client-core")
-# Debian keeps daemons where only root's PATH looks.
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 # A server is ready in about a second; a busy machine takes many times that.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 # InnoDB shows an older picture of its transactions to whoever looks again within 0.1 s.
 FRESH_SECONDS = 0.12
-
-
-class MariaDBMissing(RuntimeError):
-    """No MariaDB can be had here; the message says what to do. Tests fail by it, they are never skipped."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,12 @@ class Server:
             cursor.execute(f"CREATE DATABASE `{name}`")
         return url_of(self.port, name)
 
+    def keep(self, name: str) -> str:
+        """Makes the database `name` if there is none, and returns its URL."""
+        with connect(self.port) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
+        return url_of(self.port, name)
+
     def crash(self) -> None:
         """Ends the server at once, whatever it is doing."""
         self.process.kill()
@@ -94,64 +95,17 @@ def connect(port: int) -> contextlib.closing["pymysql.connections.Connection[pym
 
 
 def find() -> Programs:
-    """Returns the installed MariaDB, else the one under .cache/, fetched now if need be; else raises MariaDBMissing."""
+    """Returns the installed MariaDB, else the one under .cache/, fetched now if need be; else raises Missing."""
     server = shutil.which("mariadbd", path=SEARCH_PATH)
     installer = shutil.which("mariadb-install-db", path=SEARCH_PATH)
     if server and installer:
         return Programs(server, installer)
     root = CACHE / "root"
     if not (root / "usr/sbin/mariadbd").exists():
-        fetch(root)
+        packages.fetch(root, "MariaDB 10.11 or later (mariadbd, mariadb-install-db)", PACKAGES)
     base = root / "usr"
-    libraries = [str(folder) for pattern in ("usr/lib/*-linux-*", "lib/*-linux-*") for folder in root.glob(pattern)]
-    environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
+    environment = {**os.environ, "LD_LIBRARY_PATH": packages.libraries_of(root)}
     return Programs(str(base / "sbin/mariadbd"), str(base / "bin/mariadb-install-db"), base, environment)
-
-
-def fetch(root: Path) -> None:
-    """Unpacks MariaDB, and each library that it needs and this system lacks, into `root`, from the system's own package
-    sources (security updates included) with lists of our own, so that nothing outside .cache/ changes."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise MariaDBMissing(
-            "MariaDB is not installed, and this system has no apt to fetch it with: install MariaDB 10.11 or later so "
-            "that `mariadbd` and `mariadb-install-db` are on PATH."
-        )
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        work = Path(folder)
-        apt(work, "update")
-        plan = apt(work, "install", "--simulate", "--no-install-recommends", *PACKAGES)
-        wanted = [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", plan, re.M)]
-        apt(work, "download", *wanted)
-        for package in work.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", str(package), str(work / "root")], check=True)
-        # Whoever else was fetching at the same time made the same folder.
-        with contextlib.suppress(OSError):
-            (work / "root").rename(root)
-    if not (root / "usr/sbin/mariadbd").exists():
-        raise MariaDBMissing(f"{' and '.join(PACKAGES)} were fetched but no mariadbd is in {root}: install MariaDB.")
-
-
-def apt(work: Path, *arguments: str) -> str:
-    """Runs apt-get in `work` with lists and cache of its own; returns what it printed, or raises MariaDBMissing."""
-    for folder in ("lists/partial", "archives/partial"):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-    options = {
-        "Dir::State::Lists": work / "lists",
-        "Dir::Cache": work,
-        "Acquire::Languages": "none",
-        # As root, apt would turn into a user who may not write here.
-        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
-    }
-    command = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items()), *arguments]
-    environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MariaDBMissing(
-            f"MariaDB is neither installed nor fetched (apt-get {arguments[0]}: {done.stderr.strip()[-800:]}): "
-            f"install {' and '.join(PACKAGES)}, or mend the package sources."
-        )
-    return done.stdout
 
 
 def start(directory: Path, *more: str, preload: Path | None = None) -> Server:
@@ -159,18 +113,23 @@ def start(directory: Path, *more: str, preload: Path | None = None) -> Server:
 
     `more` are options of the server's own; `preload` is a library that it loads before all others.
     """
+    server = start_kept(directory, ports.free_one(), *more, preload=preload)
+    server.fresh("sharemesh")
+    return server
+
+
+def start_kept(
+    directory: Path, port: int, *more: str, preload: Path | None = None, prepare: Callable[[], None] | None = None
+) -> Server:
+    """The same on a port of one's own, with what is in `directory` since it ran there last.
+
+    With `prepare`, which the new process calls first, it has a session of its own: no signal to a group reaches it.
+    """
     programs = find()
     data = directory / "data"
     log = directory / "mariadb.log"
-    options = (f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db")
-    made = subprocess.run(
-        programs.command(programs.installer, *options), env=programs.environment, capture_output=True, text=True
-    )
-    if made.returncode:
-        raise RuntimeError(f"mariadb-install-db failed: {made.stdout[-2000:]}{made.stderr[-2000:]}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    if not data.exists():
+        install(programs, data)
     command = programs.command(
         programs.server,
         f"--datadir={data}",
@@ -186,17 +145,39 @@ def start(directory: Path, *more: str, preload: Path | None = None) -> Server:
         *more,
     )
     environment = programs.environment | ({"LD_PRELOAD": str(preload)} if preload else {})
-    process = launched(command, environment, log)
+    process = launched(command, environment, log, prepare)
     server = Server(url_of(port, "sharemesh"), port, command, environment, log, process)
     await_ready(server)
-    server.fresh("sharemesh")
     return server
 
 
-def launched(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def install(programs: Programs, data: Path) -> None:
+    """Makes the folder `data` of a server that has no databases yet, complete or not at all; else RuntimeError."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    new = data.with_name(f"{data.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    options = (f"--datadir={new}", "--auth-root-authentication-method=normal", "--skip-test-db")
+    made = subprocess.run(
+        programs.command(programs.installer, *options), env=programs.environment, capture_output=True, text=True
+    )
+    if made.returncode:
+        raise RuntimeError(f"mariadb-install-db failed: {made.stdout[-2000:]}{made.stderr[-2000:]}")
+    new.rename(data)
+
+
+def launched(
+    command: list[str], environment: dict[str, str], log: Path, prepare: Callable[[], None] | None = None
+) -> "subprocess.Popen[bytes]":
     """The process of a server that is about to listen."""
     with log.open("ab") as output:
-        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=prepare,
+            start_new_session=prepare is not None,
+        )
 
 
 def await_ready(server: Server) -> None:
@@ -213,5 +194,5 @@ def await_ready(server: Server) -> None:
 if __name__ == "__main__":
     try:
         sys.stdout.write(f"MariaDB: {find().server}\n")
-    except MariaDBMissing as missing:
+    except Missing as missing:
         sys.exit(str(missing))

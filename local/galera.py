@@ -1,14 +1,12 @@
-"""Starts a real Galera cluster of three nodes for the tests, with programs from PATH or unpacked under .cache/."""
+"""Starts a real Galera cluster of three nodes, with programs from PATH or unpacked under .cache/."""
 
 import contextlib
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,10 +14,11 @@ from pathlib import Path
 
 import pymysql
 
-from tests import mariadb
-from tests.mariadb import MariaDBMissing, Programs
+from local import mariadb, packages, ports
+from local.mariadb import Programs
+from local.packages import Missing
 
-CACHE = mariadb.CACHE.parent / "galera"
+CACHE = packages.CACHE / "galera"
 # What they depend on is fetched too. The scripts by which a node gets its state from another are in mariadb-server,
 # of which nothing else is needed: it is unpacked alone.
 PACKAGES = ("galera-4", "rsync")
@@ -163,11 +162,7 @@ class Cluster:
     def boot(self) -> None:
         """Starts the first node on an empty database, and lets the others join it."""
         first, *others = self.nodes
-        options = (f"--datadir={first.data}", "--auth-root-authentication-method=normal", "--skip-test-db")
-        command = self.programs.command(self.programs.installer, *options)
-        made = subprocess.run(command, env=self.programs.environment, capture_output=True, text=True)
-        if made.returncode:
-            raise RuntimeError(f"mariadb-install-db failed: {made.stdout[-2000:]}{made.stderr[-2000:]}")
+        mariadb.install(self.programs, first.data)
         self._run(first, "--wsrep-new-cluster")
         for node in others:
             node.data.mkdir()
@@ -247,49 +242,32 @@ class Cluster:
 def find() -> tuple[Programs, Path]:
     """MariaDB's programs with all that a node runs on its PATH, and the library that makes a node of it.
 
-    What is not installed is under .cache/, fetched now if need be; else raises MariaDBMissing.
+    What is not installed is under .cache/, fetched now if need be; else raises Missing.
     """
     programs = mariadb.find()
     root = Path("/")
     if not (shutil.which(STATE_TRANSFER) and shutil.which("rsync") and _provider(root)):
         root = CACHE / "root"
         if not _provider(root):
-            fetch(root)
+            packages.fetch(root, " and ".join(PACKAGES), PACKAGES, alone=[SCRIPTS])
     provider = _provider(root)
     if provider is None:
-        raise MariaDBMissing(f"{' and '.join(PACKAGES)} were fetched, but no Galera is in {root}: install galera-4.")
-    libraries = [str(folder) for pattern in ("usr/lib/*-linux-*", "lib/*-linux-*") for folder in root.glob(pattern)]
+        raise Missing(f"{' and '.join(PACKAGES)} were fetched, but no Galera is in {root}: install galera-4.")
     before = programs.environment
     environment = {
         **before,
         # The scripts ask MariaDB's own programs for its options.
-        "PATH": os.pathsep.join([str(root / "usr/bin"), str(Path(programs.installer).parent), mariadb.SEARCH_PATH]),
+        "PATH": os.pathsep.join([str(root / "usr/bin"), str(Path(programs.installer).parent), packages.SEARCH_PATH]),
     }
     if root != Path("/"):
-        environment["LD_LIBRARY_PATH"] = os.pathsep.join([before.get("LD_LIBRARY_PATH", ""), *libraries]).strip(
-            os.pathsep
-        )
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(
+            [before.get("LD_LIBRARY_PATH", ""), packages.libraries_of(root)]
+        ).strip(os.pathsep)
     return replace(programs, environment=environment), provider
 
 
 def _provider(root: Path) -> Path | None:
     return next((root / place for place in PROVIDERS if (root / place).exists()), None)
-
-
-def fetch(root: Path) -> None:
-    """Unpacks Galera and what its nodes copy their state with into `root`, as mariadb.fetch() does."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        work = Path(folder)
-        mariadb.apt(work, "update")
-        plan = mariadb.apt(work, "install", "--simulate", "--no-install-recommends", *PACKAGES)
-        wanted = [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", plan, re.M)]
-        mariadb.apt(work, "download", *wanted, *PACKAGES, SCRIPTS)
-        for package in work.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", str(package), str(work / "root")], check=True)
-        # Whoever else was fetching at the same time made the same folder.
-        with contextlib.suppress(OSError):
-            (work / "root").rename(root)
 
 
 @contextlib.contextmanager
@@ -305,12 +283,11 @@ def started(directory: Path) -> Iterator[Cluster]:
         path = os.pathsep.join([str(wrapper.parent), programs.environment["PATH"]])
         programs = replace(programs, environment={**programs.environment, "PATH": path})
     cluster = Cluster(programs, provider)
-    with contextlib.ExitStack() as probes:
-        free = iter([_free(probes) for _ in range(4 * NODES)])
-        for number in range(NODES):
-            node = Node(number, directory / f"node-{number}", Ports(next(free), next(free), next(free), next(free)))
-            node.folder.mkdir(parents=True)
-            cluster.nodes.append(node)
+    free = iter(ports.free(4 * NODES))
+    for number in range(NODES):
+        node = Node(number, directory / f"node-{number}", Ports(next(free), next(free), next(free), next(free)))
+        node.folder.mkdir(parents=True)
+        cluster.nodes.append(node)
     try:
         cluster.boot()
         yield cluster
@@ -318,15 +295,8 @@ def started(directory: Path) -> Iterator[Cluster]:
         cluster.stop()
 
 
-def _free(probes: contextlib.ExitStack) -> int:
-    """A free port, held until `probes` closes so that no two are the same."""
-    probe = probes.enter_context(socket.socket())
-    probe.bind(("127.0.0.1", 0))
-    return int(probe.getsockname()[1])
-
-
 if __name__ == "__main__":
     try:
         sys.stdout.write(f"Galera: {find()[1]}\n")
-    except MariaDBMissing as missing:
+    except Missing as missing:
         sys.exit(str(missing))
