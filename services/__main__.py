@@ -1,17 +1,20 @@
-"""The command line: `sharemesh serve`, `migrate`, `token`, `run` and `demo`."""
+"""The command line: `sharemesh serve`, `migrate`, `token`, `run`, `demo`, and those of the mesh."""
 
 import argparse
 import asyncio
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import peewee
 
+from registry import config
 from services import start
 from services.chassis import database, logs, parameters, server, stores, tokens
 from services.chassis.auth import TOKEN_ROLES
@@ -19,20 +22,21 @@ from services.chassis.errors import Unavailable
 from services.chassis.keys import PRIVATE
 from services.chassis.settings import SERVICES, BadSetting, Settings, add_flags, read
 
+if TYPE_CHECKING:
+    from registry import commands
+
 STOPPING = "Stopping: calls under way end first.\n"
 STOPPED = "Stopped.\n"
 # A migration may have to copy a large table; cut off, it would be begun again beside itself.
 MIGRATION_SECONDS = 86_400
-# What a token depends on; its other settings are taken, so that a process's flags can be given whole, but not shown.
-OF_TOKENS = ("var", "issuer", "audience")
 
 
 def main() -> int:
     """Run the command that the arguments name; returns the exit code of the process."""
-    arguments = _parser().parse_args()
+    arguments = _parser(next(iter(sys.argv[1:]), "")).parse_args()
     logs.to_console()
     try:
-        return int(arguments.run(read(arguments, os.environ), arguments))
+        return int(arguments.run(arguments))
     except (BadSetting, NotMigrated) as error:
         sys.stderr.write(f"sharemesh: {error}\n")
         return 2
@@ -103,12 +107,68 @@ def demo(settings: Settings, arguments: argparse.Namespace) -> int:
     return server.on_uvloop(_show(settings, stays=False))
 
 
+def route(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Show or set which part of a service's calls goes to which version."""
+    from registry import commands
+
+    return commands.route(_place(settings), arguments.service, arguments.rule, arguments.clear)
+
+
+def mesh(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Show all instances with their health, zone, version and part of the traffic."""
+    from registry import commands
+
+    return commands.status(_place(settings))
+
+
+def gateway(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run the gateway for native apps and web pages: Envoy, in front of the mesh."""
+    from gateway.flags import config_of
+    from gateway.run import CannotRun, run
+
+    is_dev = settings.auth == "dev"
+    settings.var.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    given = {
+        "control_planes": tuple(
+            (host, int(port))
+            for host, _, port in (place.rpartition(":") for place in settings.control_plane.split(","))
+            if port
+        ),
+        "jwks": tokens.DevIssuer.of(settings).jwks() if is_dev else settings.auth.removeprefix("jwks="),
+        "issuer": settings.issuer,
+        "audience": settings.audience,
+        "folder": settings.var / "gateway",
+        "log": settings.logs / "gateway.jsonl",
+        "zone": settings.zone,
+        "identity": settings.tls and settings.tls / "gateway",
+    }
+    try:
+        return run(config_of(arguments, os.environ, **given), arguments.envoy)
+    except (CannotRun, ValueError) as error:
+        raise BadSetting(str(error)) from error
+
+
+def certs(arguments: argparse.Namespace) -> int:
+    """Make or renew the certificates of a development mesh, for --tls."""
+    from registry import certs
+
+    return certs.run(arguments)
+
+
+def _place(settings: Settings) -> "commands.Place":
+    """Whom the commands of the mesh ask, and as whom."""
+    from registry import commands
+
+    tls = settings.tls and settings.tls / "client"
+    return commands.Place(settings.registry, SERVICES, token=settings.registry_token, tls=tls)
+
+
 async def _show(settings: Settings, stays: bool) -> int:
     from services.journey import showing
 
     if settings.auth != "dev":
         raise BadSetting("--auth: the journey's people have tokens of the development issuer only")
-    if not stays:
+    if not stays and isinstance(settings.registry, config.Static):
         # Nobody watches the health of these, so nobody has to look away before they end.
         parameters.swap(replace(parameters.current(), drain_seconds=0.0))
     db = await _ready(SERVICES, settings)
@@ -130,6 +190,7 @@ async def _show(settings: Settings, stays: bool) -> int:
 
 async def _ready(names: Sequence[str], settings: Settings) -> database.Database:
     """The database, up to date, and a log for each of these services."""
+    settings.check_mesh()
     # Keys are in it, and by default the database: its owner's alone.
     settings.var.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     db = database.bind(settings.database)
@@ -164,20 +225,52 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _parser() -> argparse.ArgumentParser:
+# What these depend on; other settings are taken, so that a process's flags can be given whole, but not shown.
+SHOWN = {
+    token: ("var", "issuer", "audience"),
+    route: ("registry", "registry_token", "tls"),
+    mesh: ("registry", "registry_token", "tls"),
+    gateway: ("control_plane", "zone", "tls", "auth", "issuer", "audience", "var", "logs"),
+}
+
+
+def _parser(asked: str) -> argparse.ArgumentParser:
+    """All commands; those that load what others do not need have flags only if one of them is asked for."""
     parser = argparse.ArgumentParser("sharemesh", description="Promotions, from a draft to a redeemed coupon.")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (serve, migrate, token, run, demo):
+    for command in (serve, migrate, token, run, demo, route, mesh, gateway):
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
-        one.set_defaults(run=command)
+        one.set_defaults(run=partial(_with_settings, command))
         if command is serve:
             one.add_argument("service", choices=(*SERVICES, "all"))
         if command is token:
             one.add_argument("--role", required=True, type=str.upper, choices=sorted(TOKEN_ROLES))
             one.add_argument("--subject", required=True, help="who the token speaks for")
             one.add_argument("--ttl", type=int, default=3600, help="seconds until it expires [default: 3600]")
-        add_flags(one, shown=OF_TOKENS if command is token else None)
+        if command is route:
+            one.add_argument("service", nargs="?", default="", help=f"{', '.join(SERVICES)} [default: all]")
+            one.add_argument(
+                "--canary", dest="rule", default="", metavar="RULE", help="such as v2=10%%: so much for v2"
+            )
+            one.add_argument("--clear", action="store_true", help="remove the service's rule")
+        if command is mesh:
+            one.add_argument("what", choices=("status",))
+        if command is gateway and asked == gateway.__name__:
+            from gateway.flags import add_arguments
+
+            add_arguments(one)
+        add_flags(one, SHOWN.get(command), but=("canary",) if command is route else ())
+    one = commands.add_parser("certs", help=certs.__doc__, description=certs.__doc__)
+    one.set_defaults(run=certs)
+    if asked == certs.__name__:
+        from registry.certs import add_arguments as add_those_of_certs
+
+        add_those_of_certs(one)
     return parser
+
+
+def _with_settings(command: Callable[[Settings, argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    return command(read(arguments, os.environ), arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """How each service is built from what its process has: one flat list of steps a service, loaded when asked for."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from registry import channel, config
 from services.chassis import parameters, tokens
 from services.chassis.batching import Batcher
 from services.chassis.client import Mesh
@@ -12,7 +13,7 @@ from services.chassis.database import Database
 from services.chassis.drivers import driver_of
 from services.chassis.keys import Keyring
 from services.chassis.server import Server
-from services.chassis.settings import Settings
+from services.chassis.settings import SERVICES, BadSetting, Settings
 
 MASTER_KEY = "master.key"
 
@@ -101,12 +102,13 @@ async def built(
 ) -> AsyncIterator[dict[str, Server]]:
     """The servers of these services by name, bound to their ports and ready for server.running().
 
-    Services of one process find each other wherever their ports are, the others where the registry says.
+    Services of one process find each other wherever their ports are, the others where the registry says. Raises
+    BadSetting.
     """
     keys = Keyring.open(settings.var / MASTER_KEY)
     verifier = tokens.verifier(settings)
     servers = {name: Server(name, settings, keys, verifier) for name in services}
-    targets = {**settings.registry.targets, **{name: server.address for name, server in servers.items()}}
+    targets = _targets(servers, settings)
     batcher = Batcher(driver_of(db))
     async with AsyncExitStack() as at_end:
         at_end.push_async_callback(batcher.close)
@@ -114,3 +116,19 @@ async def built(
             mesh = await at_end.enter_async_context(Mesh(targets, tokens.service_token(settings, name)))
             await STEPS[name](Parts(server, db, batcher, clock, keys, mesh, settings, at_end))
         yield servers
+
+
+def _targets(servers: Mapping[str, Server], settings: Settings) -> dict[str, str]:
+    """Where each service is called, for registry.channel."""
+    own = {name: server.address for name, server in servers.items()}
+    if isinstance(settings.registry, config.Static):
+        return {**settings.registry.targets, **own}
+    # A process of several services has a certificate for each, and shows its first one's.
+    tls = settings.tls and settings.tls / next(iter(servers))
+    try:
+        channel.use(channel.bootstrap(settings.control_plane, settings.zone, tls))
+    except ValueError as error:
+        raise BadSetting(f"--control-plane {error}") from error
+    through = {name: f"{channel.SCHEME}{name}" for name in SERVICES}
+    # Whom a caller expects at the other end, it is told by the control plane, so with TLS all go that way.
+    return through if tls else {**through, **own}

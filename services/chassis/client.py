@@ -18,7 +18,7 @@ _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Mesh:
-    """One shared channel to each service, by its target; `token` gives a token that is good now."""
+    """One shared channel to each service, by its target for registry.channel; `token` gives one that is good now."""
 
     def __init__(self, targets: Mapping[str, str], token: Callable[[], str]) -> None:
         self._targets = targets
@@ -28,7 +28,7 @@ class Mesh:
     def channel(self, service: str) -> grpc.aio.Channel:
         """The channel for a service's stub; KeyError for a service without an address."""
         if service not in self._channels:
-            self._channels[service] = open_channel(self._targets[service], self._interceptors)
+            self._channels[service] = open_channel(self._targets[service], self._interceptors, _seconds)
         return self._channels[service]
 
     async def __aenter__(self) -> Self:
@@ -79,7 +79,12 @@ def _dressed(details: grpc.aio.ClientCallDetails, token: str) -> grpc.aio.Client
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
     metadata.set_all("authorization", [f"Bearer {token}"])
     metadata.set_all(trace.HEADER, [(trace.current.get() or trace.follow(None)).header()])
-    own = DEFAULT_SECONDS if details.timeout is None else details.timeout
-    left = call.seconds_left()
-    seconds = own if left is None else min(own, left)
+    seconds = _seconds(details.timeout)
     return grpc.aio.ClientCallDetails(details.method, seconds, metadata, details.credentials, details.wait_for_ready)
+
+
+def _seconds(asked: float | None) -> float:
+    """How long a call may take: no longer than the one that it is made for."""
+    own = DEFAULT_SECONDS if asked is None else asked
+    left = call.seconds_left()
+    return own if left is None else min(own, left)

@@ -42,6 +42,7 @@ class Pipeline:
         self._deadlines = Deadlines()
         self._streams: set[Task] = set()
         self._is_draining = False
+        self._is_closed = asyncio.Event()
         self._last_arrival = 0.0
 
     def around(self, method: Method, handler: Any) -> Handler:
@@ -76,10 +77,11 @@ class Pipeline:
         return streams(watch, handler.request_deserializer, handler.response_serializer)
 
     async def drain(self) -> None:
-        """End every open stream, refuse whatever still comes, and wait until hardly anything does.
+        """End every open stream, hold back whatever still comes, and wait until hardly anything does.
 
         gRPC cancels the calls that have arrived but were not yet handed to us when a server stops, and a client does
-        not retry a cancelled call as it does an UNAVAILABLE one: so first of all the callers are sent elsewhere.
+        not retry a cancelled call as it does an UNAVAILABLE one. So callers get no answer, on which they would call
+        again, before they have been told by close() to do so elsewhere.
         """
         self._is_draining = True
         for task in self._streams:
@@ -87,6 +89,10 @@ class Pipeline:
         patience = time.monotonic() + _PATIENCE_SECONDS
         while (busy := min(patience, self._last_arrival + _QUIET_SECONDS) - time.monotonic()) > 0:  # noqa: ASYNC110 - silence sets no event.
             await asyncio.sleep(busy)
+
+    def close(self) -> None:
+        """Refuse what drain() held back: to be called once the server has begun to stop, and so has told its peers."""
+        self._is_closed.set()
 
     @contextmanager
     def _ending_with_the_server(self) -> Iterator[None]:
@@ -110,6 +116,7 @@ class Pipeline:
         self._deadlines.set(task, deadline)
         try:
             if self._is_draining:
+                await self._is_closed.wait()
                 raise Unavailable("SERVER_DRAINING", retry_after=1.0)
             principal, record.actor, good_for = await self._verifier.bearer(
                 headers.authorization, self._telemetry.pseudonym

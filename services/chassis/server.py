@@ -8,7 +8,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 import prometheus_client
@@ -24,8 +25,12 @@ from services.chassis.handlers import collected, serve
 from services.chassis.interceptors import Pipeline
 from services.chassis.keys import Keyring
 from services.chassis.reflection import reflect
+from services.chassis.registered import registration
 from services.chassis.settings import BadSetting, Settings
 from services.chassis.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from registry.registration import Registration
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,6 +38,10 @@ T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 # Watchers of health act on what they see within a second or two; more often would only cost.
 PROBE_SECONDS = 1.0
+# For a GOAWAY to be on the wire before the refusals of the calls that were held back for it.
+GOAWAY_SECONDS = 0.01
+# Certificates live for days at least, and are complained of while a third of that is left.
+CERTIFICATE_SECONDS = 3600.0
 # Far above what the rules allow, so that it is they, with their reasons, who refuse a picture that is too large.
 _REQUEST_BYTES = 4 * parameters.Parameters.image_bytes
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
@@ -69,11 +78,30 @@ class Server:
         if _is_taken(settings.host, settings.port_of(service)):
             raise BadSetting(f"--port: {wanted}, where {service} would listen, is taken; try --port 6000")
         try:
-            port = self._grpc.add_insecure_port(wanted)
+            self.port = self._listen(wanted, settings.tls and settings.tls / service)
         except RuntimeError as error:
             raise BadSetting(f"--host, --port: {service} cannot listen on {wanted}") from error
-        self.address = f"{host}:{port}"
+        self.address = f"{host}:{self.port}"
         paging.encrypt_with(keys.derive("paging"))
+
+    def _listen(self, address: str, tls: Path | None) -> int:
+        """The port; `tls` is the folder of the service's own certificate."""
+        if tls is None:
+            return self._grpc.add_insecure_port(address)
+        # Only where it is wanted: the others' processes stay smaller.
+        from registry import identity
+        from registry import tls as mutual
+
+        async def look() -> None:
+            if complaint := identity.warning(tls):
+                logs.of(self.service).warning("certificate", {"warning": complaint})
+
+        try:
+            credentials = mutual.server_credentials(tls)
+        except identity.BadCertificate as error:
+            raise BadSetting(f"--tls: {error}") from error
+        self.repeat(look, lambda: CERTIFICATE_SECONDS)
+        return self._grpc.add_secure_port(address, credentials)
 
     def add(self, name: str, register: Callable[[S, grpc.aio.Server], None], servicer: S) -> None:
         """Serve a contract ("sharemesh.v1.EntryService") by a servicer; `register` is the stubs' add_..._to_server.
@@ -108,7 +136,11 @@ class Server:
     async def stop(self, grace: float) -> None:
         """Take no more calls, let those under way end within `grace` seconds, and end streams and chores."""
         await self._pipeline.drain()
-        await self._grpc.stop(grace)
+        stopping = asyncio.create_task(self._grpc.stop(grace))
+        # Its first step sends GOAWAY to all peers, who from then on call elsewhere.
+        await asyncio.wait([stopping], timeout=GOAWAY_SECONDS)
+        self._pipeline.close()
+        await stopping
         await _cancelled(self._tasks)
         # A full disk must not keep the servers after this one from draining.
         with suppress(OSError):
@@ -129,7 +161,8 @@ class Server:
 async def running(servers: Sequence[Server], db: Database, settings: Settings) -> AsyncIterator[int]:
     """Serve while the body runs, then drain and close the database; yields the port of /metrics.
 
-    The servers stop one after the other, so callers come before the services that they call.
+    Other processes are told of the servers while they serve, and are told of their end before it comes. The servers
+    stop one after the other, so callers come before the services that they call.
     """
     # Whatever fails, and wherever, all that was begun by then is ended.
     async with AsyncExitStack() as at_end:
@@ -137,10 +170,14 @@ async def running(servers: Sequence[Server], db: Database, settings: Settings) -
         metrics, _ = _metrics(settings)
         at_end.callback(metrics.server_close)
         at_end.push_async_callback(asyncio.to_thread, metrics.shutdown)
-        at_end.push_async_callback(_stop, servers)
+        ports = {server.service: server.port for server in servers}
+        entry = await at_end.enter_async_context(registration(ports, f"{LOOPBACK}:{metrics.server_port}", settings))
+        at_end.push_async_callback(_stop, servers, entry)
         for server in servers:
             await server.start()
         await _report(servers, db)
+        if entry:
+            await entry.start()
         at_end.push_async_callback(_cancelled, [asyncio.create_task(_keep_reporting(servers, db))])
         yield metrics.server_port
 
@@ -184,10 +221,12 @@ def _metrics(settings: Settings) -> Any:
         raise BadSetting(f"--metrics-port: cannot listen on {LOOPBACK}:{settings.metrics_port}") from error
 
 
-async def _stop(servers: Sequence[Server]) -> None:
+async def _stop(servers: Sequence[Server], entry: "Registration | None") -> None:
     limits = parameters.current()
     for server in servers:
         await server.look_away()
+    if entry:
+        await entry.leave()
     await asyncio.sleep(limits.drain_seconds)
     end = time.monotonic() + limits.stop_seconds
     for server in servers:

@@ -2,6 +2,7 @@
 # ruff: noqa: RUF009 - every default below is a dataclasses.field.
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,9 @@ from services.chassis import stores
 SERVICES = ("entry", "publish", "audit", "share", "redeem")
 FIRST_PORT = 50051
 VAR = "var"
+ANY_HOST = ("0.0.0.0", "::", "[::]")
+# What a tag of Consul, a locality of xDS and a cell of a table can all hold.
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 class BadSetting(Exception):
@@ -76,6 +80,46 @@ def _text(text: str) -> str:
     return text
 
 
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("is not a short name of a-z, 0-9, dot, dash and underscore")
+    return text
+
+
+def _zone(text: str) -> str:
+    return text and _label(text)
+
+
+def _canary(text: str) -> int | None:
+    if text and not (text.isdecimal() and int(text) <= 100):
+        raise ValueError("is not a percentage from 0 to 100")
+    return int(text) if text else None
+
+
+def _addresses(text: str) -> str:
+    for address in text.split(",") if text else ():
+        config.split(address)
+    return text
+
+
+def _host(text: str) -> str:
+    if text and (re.search(r"[\s,/]", text) or text in ANY_HOST):
+        raise ValueError("is not the name or address of one host, by which others reach this one")
+    return text
+
+
+def _file(text: str) -> Path | None:
+    if text and not Path(text).is_file():
+        raise ValueError(f"names no file: {text}")
+    return Path(text) if text else None
+
+
+def _folder(text: str) -> Path | None:
+    if text and not Path(text).is_dir():
+        raise ValueError(f"names no folder: {text}; `sharemesh certs` makes one for development")
+    return Path(text) if text else None
+
+
 def _setting(default: str, parse: Callable[[str], Any], help: str) -> Any:
     return field(default=parse(default.format(var=VAR)), metadata={"default": default, "parse": parse, "help": help})
 
@@ -84,10 +128,17 @@ def _setting(default: str, parse: Callable[[str], Any], help: str) -> Any:
 class Settings:
     """Addresses, paths and secrets of one process; fixed once read."""
 
-    registry: config.Addresses = _setting(
+    registry: config.Static | config.Consul = _setting(
         "static:" + ",".join(f"{name}=127.0.0.1:{FIRST_PORT + place}" for place, name in enumerate(SERVICES)),
         config.parse,
-        "where the services are: static:entry=host:port,publish=host:port,...",
+        "where the services are: static:entry=host:port,publish=host:port,... or consul://host:8500[,host:8500...]",
+    )
+    registry_token: Path | None = _setting("", _file, "file of Consul's ACL token; read anew when it changes")
+    control_plane: str = _setting("", _addresses, "control planes of the mesh, with Consul: host:port[,host:port...]")
+    zone: str = _setting("", _zone, "zone of this machine; calls stay within their zone while it can answer them")
+    release: str = _setting("v1", _label, "version that the instances register with, for canary routes")
+    canary: int | None = _setting(
+        "", _canary, "percent of the calls that this release gets, if no route says otherwise"
     )
     database: str = _setting(
         "sqlite:///{var}/sharemesh.db",
@@ -98,6 +149,8 @@ class Settings:
     logs: Path = _setting("{var}/log", Path, "folder of the logs, <service>.<n>.jsonl")
     images: str = _setting("file://{var}/images", _images, "fsspec URL of the image store that all processes share")
     host: str = _setting("127.0.0.1", _text, "address to listen on")
+    advertise: str = _setting("", _host, "host by which others reach this machine, in Consul; --host if not given")
+    tls: Path | None = _setting("", _folder, "folder with a folder of ca.pem, cert.pem and key.pem for each service")
     port: int = _setting(str(FIRST_PORT), _base_port, "port of entry, the others follow in order; 0: free ports")
     metrics_port: int = _setting("0", _port, "port of /metrics on the loopback address; 0: a free one")
     auth: str = _setting("dev", _auth, "who signs tokens: dev (a key made under var) or jwks=<file or URL>")
@@ -106,15 +159,27 @@ class Settings:
     code_generation: int = _setting("0", _generation, "which key new coupon codes are made with; raise it to rotate")
     service_token: str = _setting("", str, "file of the token for calls to other services; read anew when it changes")
 
+    def check_mesh(self) -> None:
+        """Raise BadSetting unless what is told of the registry, the control plane and TLS goes together."""
+        if isinstance(self.registry, config.Static):
+            if self.tls:
+                raise BadSetting("--tls needs the mesh: --registry consul://host:8500 and --control-plane host:port")
+            return
+        if not self.control_plane:
+            planes = "host:port[,host:port...], where `python -m registry` listens"
+            raise BadSetting(f"--control-plane is needed with --registry consul://...: {planes}")
+        if self.host in ANY_HOST and not self.advertise:
+            raise BadSetting(f"--advertise is needed with --host {self.host}: the host by which others reach this one")
+
     def port_of(self, service: str) -> int:
         """The port that a service listens on; 0 for any free one."""
         return self.port and self.port + SERVICES.index(service)
 
 
-def add_flags(parser: argparse.ArgumentParser, shown: Collection[str] | None = None) -> None:
-    """Give the parser a flag for every setting; its help tells of those that are `shown`, None for all."""
+def add_flags(parser: argparse.ArgumentParser, shown: Collection[str] | None = None, but: Collection[str] = ()) -> None:
+    """Give the parser a flag for every setting, `but` some; its help tells of those that are `shown`, None for all."""
     group = parser.add_argument_group("settings", "Each can be given by its environment variable instead.")
-    for setting in fields(Settings):
+    for setting in (one for one in fields(Settings) if one.name not in but):
         default = setting.metadata["default"].format(var="<var>")
         text = f"{setting.metadata['help']} [{_variable(setting.name)}; default: {default or 'none'}]"
         is_shown = shown is None or setting.name in shown
@@ -126,7 +191,7 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     """The settings in parsed flags and the environment; raises BadSetting for a value that cannot be."""
     values: dict[str, Any] = {}
     for setting in fields(Settings):
-        flag, variable = getattr(arguments, setting.name), environment.get(_variable(setting.name))
+        flag, variable = getattr(arguments, setting.name, None), environment.get(_variable(setting.name))
         given, text = (_flag(setting.name), flag) if flag is not None else (_variable(setting.name), variable)
         if text is None:
             continue

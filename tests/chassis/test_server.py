@@ -20,7 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
-from services.chassis import call, database, errors, logs, parameters, server, tokens
+from registry import channel
+from services.chassis import call, client, database, errors, logs, parameters, server, tokens
 from services.chassis.client import Mesh, dependency
 from services.chassis.database import Database
 from services.chassis.keys import Keyring
@@ -390,6 +391,28 @@ def test_a_service_that_is_away_is_an_unavailable_dependency(settings: Settings)
     server.on_uvloop(main())
 
 
+def test_a_mesh_whose_control_plane_is_away_is_waited_for_no_longer_than_a_call_to_a_service_may_take(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(channel.BOOTSTRAP, channel.bootstrap("127.0.0.1:1"))
+    monkeypatch.setattr(client, "DEFAULT_SECONDS", 0.3)
+
+    async def main() -> None:
+        async with Mesh({"audit": "xds:///audit"}, lambda: "token") as mesh:
+
+            async def near(_: Any) -> str:
+                with dependency("audit"):
+                    return str((await send(mesh.channel("audit"), "Say", say(), seconds=None)).text)
+
+            async with serving(settings, near) as front:
+                began = time.monotonic()
+                code, reason, _ = await refused(send(front.channel, "Say", say(), seconds=5))
+                assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+                assert time.monotonic() - began < 2
+
+    server.on_uvloop(main())
+
+
 def recorded(main: Callable[[], Any], settings: Settings) -> list[dict[str, Any]]:
     """The events of the RPCs that `main` made."""
     logs.to_console()
@@ -627,6 +650,34 @@ def test_sigterm_drains_under_load_and_every_answer_given_was_work_done(settings
     assert len(answered) >= 200
     assert answered == done
     assert set(lost.values()) == {grpc.StatusCode.UNAVAILABLE}
+
+
+def test_callers_who_go_on_calling_a_stopping_server_are_never_just_cancelled(settings: Settings) -> None:
+    codes: set[grpc.StatusCode] = set()
+
+    async def main() -> None:
+        stopped = asyncio.Event()
+
+        async def ask(channel: grpc.aio.Channel) -> None:
+            while not stopped.is_set():
+                try:
+                    await send(channel, "Say", say())
+                except grpc.aio.AioRpcError as error:
+                    codes.add(error.code())
+                    if "failed to connect" in str(error.details()):
+                        return
+
+        async with serving(settings) as house, grpc.aio.insecure_channel(house.server.address) as channel:
+            asking = [asyncio.create_task(ask(channel)) for _ in range(16)]
+            await eventually(lambda: is_serving(channel))
+            await house.server.look_away()
+            await house.server.stop(5)
+            stopped.set()
+            await asyncio.gather(*asking)
+
+    for _ in range(3):
+        server.on_uvloop(main())
+    assert codes == {grpc.StatusCode.UNAVAILABLE}
 
 
 async def is_serving(channel: grpc.aio.Channel) -> bool:
