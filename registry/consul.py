@@ -315,7 +315,7 @@ def next_index(asked: int | None, told: int) -> int | None:
 
 def _check(instance: Instance, is_tls: bool, has_passed: bool) -> dict[str, object]:
     check: dict[str, object] = {
-        "GRPC": instance.address,
+        "GRPC": f"{instance.address}/{instance.health}" if instance.health else instance.address,
         "Interval": CHECK_INTERVAL,
         "Timeout": CHECK_TIMEOUT,
         "DeregisterCriticalServiceAfter": FORGET_AFTER,

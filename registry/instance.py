@@ -30,6 +30,9 @@ class Instance:
     metrics: str = ""
     # "passing", "warning", "critical" or "maintenance".
     state: str = PASSING
+    # Whose health the registry asks for, such as "sharemesh.v1.RedeemService"; empty: the whole server's. With a name,
+    # another service that later gets the port of a dead instance does not pass for it. Not told by the registry.
+    health: str = ""
 
     @property
     def address(self) -> str:

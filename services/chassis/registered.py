@@ -1,8 +1,8 @@
 """How other processes find the servers of this one: their entry in the registry, if there is one."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from registry import config
 from services.chassis.settings import Settings
@@ -11,11 +11,19 @@ if TYPE_CHECKING:
     from registry.registration import Registration
 
 
+class Served(NamedTuple):
+    """One server: its service ("redeem"), its port, and the contract whose health it reports."""
+
+    service: str
+    port: int
+    contract: str
+
+
 @asynccontextmanager
 async def registration(
-    ports: Mapping[str, int], metrics: str, settings: Settings
+    all_served: Sequence[Served], metrics: str, settings: Settings
 ) -> AsyncIterator["Registration | None"]:
-    """The entry in Consul of the services on these ports, to be started and left; None for a static registry."""
+    """The entry in Consul of what is served, to be started and left; None for a static registry."""
     if isinstance(settings.registry, config.Static):
         yield None
         return
@@ -27,18 +35,19 @@ async def registration(
     host = (settings.advertise or settings.host).strip("[]")
     instances = [
         Instance(
-            service=service,
-            id=new_id(service),
+            service=served.service,
+            id=new_id(served.service),
             host=host,
-            port=port,
+            port=served.port,
             zone=settings.zone,
             version=settings.release,
             canary=settings.canary,
             metrics=metrics,
+            health=served.contract,
         )
-        for service, port in ports.items()
+        for served in all_served
     ]
     token = config.token_in(settings.registry_token) if settings.registry_token else None
-    tls = settings.tls and settings.tls / next(iter(ports))
+    tls = settings.tls and settings.tls / all_served[0].service
     async with Consul(settings.registry, token, tls) as consul:
         yield Registration(consul, instances, is_tls=tls is not None)

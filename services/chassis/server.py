@@ -25,7 +25,7 @@ from services.chassis.handlers import collected, serve
 from services.chassis.interceptors import Pipeline
 from services.chassis.keys import Keyring
 from services.chassis.reflection import reflect
-from services.chassis.registered import registration
+from services.chassis.registered import Served, registration
 from services.chassis.settings import BadSetting, Settings
 from services.chassis.telemetry import Telemetry
 
@@ -113,6 +113,11 @@ class Server:
         serve(self._grpc, {path: self._pipeline.around(method, handlers[path]) for path, method in methods.items()})
         self._contracts.append(name)
 
+    @property
+    def served(self) -> Served:
+        """What the registry is told of it."""
+        return Served(self.service, self.port, next(iter(self._contracts), ""))
+
     def repeat(self, chore: Callable[[], Awaitable[None]], every: Callable[[], float]) -> None:
         """Do a chore again and again while the server runs, `every()` seconds apart; a failure ends one round only."""
         self._chores.append((chore, every))
@@ -170,8 +175,8 @@ async def running(servers: Sequence[Server], db: Database, settings: Settings) -
         metrics, _ = _metrics(settings)
         at_end.callback(metrics.server_close)
         at_end.push_async_callback(asyncio.to_thread, metrics.shutdown)
-        ports = {server.service: server.port for server in servers}
-        entry = await at_end.enter_async_context(registration(ports, f"{LOOPBACK}:{metrics.server_port}", settings))
+        served = [server.served for server in servers]
+        entry = await at_end.enter_async_context(registration(served, f"{LOOPBACK}:{metrics.server_port}", settings))
         at_end.push_async_callback(_stop, servers, entry)
         for server in servers:
             await server.start()

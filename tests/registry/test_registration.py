@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,25 @@ def test_a_dead_port_stays_registered_and_never_passes_until_something_serves_th
             assert states - {None} == {CRITICAL}
             async with serving(port=one.port):
                 await passes(registry, one)
+            await registration.leave()
+
+    asyncio.run(story())
+
+
+def test_another_service_on_the_port_of_a_dead_instance_does_not_pass_for_it(agent: Agent) -> None:
+    async def story() -> None:
+        async with of(agent) as registry, serving() as (_, port):
+            # The server there is well, as a whole: it has another service's health.
+            one, whole = replace(at(port), health="sharemesh.v1.RedeemService"), at(port, "share")
+            registration = Registration(registry, [one, whole], is_tls=False)
+            await registration.start()
+            await passes(registry, whole)
+            states: set[str | None] = set()
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                states.add(await registry.state_of(one.id))
+                await asyncio.sleep(0.05)
+            assert states - {None} == {CRITICAL}
             await registration.leave()
 
     asyncio.run(story())
