@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from registry import config
+
 # It answers from memory, on the same machine.
 _SECONDS = 5.0
 
@@ -26,8 +28,7 @@ def address(path: Path) -> str:
     """The host:port that apps reach; raises Away."""
     (listener,) = json.loads(_ask(path, "GET", "/listeners?format=json")[1])["listener_statuses"]
     place: dict[str, Any] = listener["local_address"]["socket_address"]
-    host = str(place["address"])
-    return f"[{host}]:{place['port_value']}" if ":" in host else f"{host}:{place['port_value']}"
+    return config.joined(str(place["address"]), int(place["port_value"]))
 
 
 def under_way(path: Path) -> int:

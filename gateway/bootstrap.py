@@ -9,13 +9,12 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.config import Config
 from gateway.filters import ISSUER_CLUSTER, filters
-from gateway.replies import TRANSCODED, local_replies
+from gateway.replies import local_replies
 from registry import identity, sockets
+from registry.traffic import HEADER
+from registry.view import GATEWAY
 
-NODE_CLUSTER = "gateway"
-ROUTES = "gateway"
 CONTROL_PLANE = "control_plane"
-VERSION_HEADER = "x-sharemesh-version"
 MESH_SECRETS = "secrets"
 EDGE_SECRETS = "edge.json"
 _TYPE = "type.googleapis.com/"
@@ -65,7 +64,7 @@ def _secrets(config: Config) -> str:
 
 
 def _node(config: Config) -> dict[str, Any]:
-    node: dict[str, Any] = {"id": f"gateway-{config.port}", "cluster": NODE_CLUSTER, "locality": {"zone": config.zone}}
+    node: dict[str, Any] = {"id": f"gateway-{config.port}", "cluster": GATEWAY, "locality": {"zone": config.zone}}
     # So that the control plane can name the files in the clusters it sends.
     return node | ({} if config.identity is None else {"metadata": {sockets.SECRETS: _secrets(config)}})
 
@@ -97,14 +96,16 @@ def _listener(config: Config) -> dict[str, Any]:
 
 
 def _http(config: Config) -> dict[str, Any]:
-    # The transcoder's own: nobody else says which path a request had.
-    stripped = [TRANSCODED, *([] if config.can_pick_version else [VERSION_HEADER])]
+    # Envoy believes its own headers of private addresses: how often and how long to try, and the transcoder's, which
+    # path a request had.
+    stripped: list[dict[str, Any]] = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}]
+    stripped += [] if config.can_pick_version else [{"remove": HEADER}]
     kind = _TYPE + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    strip = {"@type": kind, "mutations": [{"remove": header} for header in stripped]}
+    strip = {"@type": kind, "mutations": stripped}
     return {
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "apps",
-        "rds": {"route_config_name": ROUTES, "config_source": _ads()},
+        "rds": {"route_config_name": GATEWAY, "config_source": _ads()},
         "http_filters": filters(config),
         "local_reply_config": local_replies(),
         "access_log": [_access_log(config)],

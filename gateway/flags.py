@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.config import Config
+from registry import config
 
 
 class Flag(NamedTuple):
@@ -37,10 +38,7 @@ def _megabytes(text: str) -> tuple[Any, ...]:
 
 
 def _listen(text: str) -> tuple[Any, ...]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("is not host:port")
-    return host.strip("[]"), int(port)
+    return config.split(text, lowest_port=0)
 
 
 def _origins(text: str) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from gateway.bootstrap import EDGE_SECRETS, MESH_SECRETS, bootstrap, edge_secret
 from gateway.config import Config
 from gateway.filters import TOKENS, token_file
 from registry import identity, sockets
+from registry.config import joined
 
 BOOTSTRAP = "envoy.json"
 # Where `make envoy` puts it: a virtual environment of its own, since its wheel and xds-protos own the same package.
@@ -110,23 +111,27 @@ class KeyFile:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._seen = 0
+        self._taken = 0
+        self._told = ""
 
     def follow(self) -> bool:
-        """Tell Envoy if the file has changed; False if it is no JWKS, which is told once, and the keys stay."""
+        """Tell Envoy if the file has changed; False if that cannot be, which is told once, and the keys stay."""
         path = Path(self._config.jwks)
-        changed = path.stat().st_mtime_ns if path.exists() else -1
-        if changed == self._seen:
-            return True
-        self._seen = changed
         try:
+            changed = path.stat().st_mtime_ns
+            if changed == self._taken:
+                return True
             document = path.read_text(encoding="utf-8")
             if not isinstance(json.loads(document).get("keys"), list):
                 raise ValueError("it has no list of keys")
-        except (OSError, ValueError, AttributeError) as error:
-            sys.stderr.write(f"sharemesh: --auth: {path} is no JWKS, so the keys stay as they were: {error}\n")
+            _write(self._config.folder / TOKENS, token_file(self._config, document))
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            # The gateway goes on: neither a file that is away for a moment nor a full disk is a reason to end.
+            if str(error) != self._told:
+                self._told = str(error)
+                sys.stderr.write(f"sharemesh: --auth: {path} is not taken, so the keys stay as they were: {error}\n")
             return False
-        _write(self._config.folder / TOKENS, token_file(self._config, document))
+        self._taken, self._told = changed, ""
         return True
 
 
@@ -190,7 +195,7 @@ def _attend(config: Config, child: "subprocess.Popen[bytes]", socket: Path) -> i
             _say(f"gateway {admin.address(socket)}\n")
         if not is_serving and not is_told and time.monotonic() - started > _PATIENCE_SECONDS:
             is_told = True
-            planes = ", ".join(f"{host}:{port}" for host, port in config.control_planes)
+            planes = ", ".join(joined(*place) for place in config.control_planes)
             sys.stderr.write(f"sharemesh: the gateway waits for a control plane: {planes}\n")
     sys.stderr.write(f"sharemesh: Envoy ended with {child.returncode}; its last words are above\n")
     return 1

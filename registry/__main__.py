@@ -197,7 +197,7 @@ def _read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Sett
     if not isinstance(place, config.Consul):
         raise BadSetting("--registry: a control plane follows Consul: give consul://host:8500")
     host, port = _address(given["listen"])
-    advertise = given["advertise"] or host
+    advertise = given["advertise"].strip("[]") or host
     if advertise in EVERYWHERE:
         raise BadSetting(f"--advertise: {host} is every address: say by which of them others reach this plane")
     return Settings(
@@ -207,10 +207,9 @@ def _read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Sett
 
 def _address(text: str) -> tuple[str, int]:
     try:
-        host, port = config.split(text) if not text.endswith(":0") else (config.split(text + "1")[0], 0)
+        return config.split(text, lowest_port=0)
     except ValueError as error:
         raise BadSetting(f"--listen: {error}, such as 127.0.0.1:18000") from error
-    return host, port
 
 
 def _seconds(text: str) -> float:

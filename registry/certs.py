@@ -74,8 +74,8 @@ def make(
     """Make the folder's certificates, or renew them all; a running mesh reads them and loses no call.
 
     A new CA is first trusted by everyone, who get the time to read it (`settle`), and only then signs; earlier ones
-    are dropped after their last certificate. What a run that was cut short left undone, the next one does. Without
-    `hosts` a certificate keeps those that it has. Raises Refused before it has changed anything.
+    are dropped after their last certificate. What a run that was cut short left undone, the next one does. A
+    certificate keeps the hosts that it has beside the new ones. Raises Refused before it has changed anything.
     """
     with _alone(out):
         ca = _read(out)
@@ -100,7 +100,7 @@ def make(
 def _renew(out: Path, ca: Authority, days: float, hosts: Sequence[str]) -> None:
     now = datetime.now(UTC)
     for identity in IDENTITIES:
-        names = hosts or _hosts(out / identity / CERT)
+        names = [*_hosts(out / identity / CERT), *hosts]
         certificate, key = ca.issue(identity, names, now, now + timedelta(days=days))
         _give(out / identity, {CA: ca.bundle(), CERT: certificate, KEY: key})
 

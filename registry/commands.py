@@ -126,13 +126,13 @@ async def _show_instances(registry: consul.Consul, services: Sequence[str]) -> N
 
 
 def _rule(text: str | None) -> tuple[Text, Route | None]:
-    """The rule in words, and itself; a broken one does not count."""
+    """The rule in words, and itself; None for a broken one, of which nobody here knows what it was before."""
     if text is None:
         return Text("none", "dim"), None
     try:
         route = routes.parse(text)
     except ValueError as error:
-        return Text(f"broken, does not count: {error}", "red"), None
+        return Text(f"broken, the last good one counts: {error}", "red"), None
     return Text(", ".join(f"{version} {percent} %" for version, percent in route.canary.items()) or "all equal"), route
 
 

@@ -49,14 +49,17 @@ def token_in(file: Path) -> Callable[[], str]:
     return token
 
 
-def split(address: str) -> tuple[str, int]:
-    """Host (IPv6 without its brackets) and port of "host:port"; ValueError unless it is that."""
+def split(address: str, lowest_port: int = 1) -> tuple[str, int]:
+    """Host (IPv6 without its brackets) and port of "host:port"; ValueError unless it is that.
+
+    A `lowest_port` of 0 is for whoever listens: any free one.
+    """
     host, _, port = address.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if is_bracketed else host
     if not bare or (":" in bare and not is_bracketed) or any(sign in host for sign in "/?#@ "):
         raise ValueError(f"{address!r} is not host:port")
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+    if not (port.isascii() and port.isdecimal() and lowest_port <= int(port) < 65536):
         raise ValueError(f"{address!r} is not host:port")
     return bare, int(port)
 

@@ -22,9 +22,10 @@ _log = logging.getLogger("sharemesh.registry")
 # next address is asked.
 CALL_SECONDS = 2.0
 # Consul answers a blocking query after this at the latest, and adds up to a sixteenth so that all do not come at once.
-WAIT_SECONDS = 55
+# An agent that hangs, or whose machine has lost its power, is only noticed when it is late: hence not Consul's minutes.
+WAIT_SECONDS = 5
 # What shows nobody is asked again this soon: a token that was mended changes no index, so no blocking query returns.
-DOUBT_SECONDS = 5
+DOUBT_SECONDS = 2
 WATCH_SECONDS = WAIT_SECONDS + WAIT_SECONDS / 16 + CALL_SECONDS
 # How often Consul asks an instance for its health, and how long it may take: less, so that checks do not pile up.
 CHECK_INTERVAL = "1s"

@@ -1,5 +1,6 @@
 """One process of a service as the registry knows it."""
 
+import ipaddress
 import re
 import secrets
 from collections.abc import Iterable
@@ -38,6 +39,16 @@ class Instance:
     def address(self) -> str:
         """host:port, an IPv6 host in brackets."""
         return config.joined(self.host, self.port)
+
+    @property
+    def is_tellable(self) -> bool:
+        """Whether xDS clients can be told of it: they take IP addresses and real ports, and all instances or none."""
+        try:
+            host = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        # A scope such as %eth0 is of one machine, and Envoy refuses it.
+        return 0 < self.port < 65536 and not host.is_unspecified and "%" not in self.host
 
     @property
     def tags(self) -> list[str]:

@@ -37,21 +37,28 @@ class Memory:
         self._grace = grace
         self._settle = settle
         self._instances: tuple[Instance, ...] | None = None
+        self._left_out: frozenset[str] = frozenset()
         self._empty_since: float | None = None
         self.has_answer = False
         # When each version got its cluster, and when the last instance of it went, if it did.
         self._since: dict[str, float] = {}
         self._gone: dict[str, float] = {}
 
-    @property
-    def is_held(self) -> bool:
+    def is_held(self, now: float) -> bool:
         """Whether a known set is shown although an empty answer came, which is not believed yet."""
-        return self._empty_since is not None and bool(self._instances)
+        return self._empty_since is not None and now < self._empty_since + self._grace and bool(self._instances)
 
     def learn(self, answer: Sequence[Instance], now: float) -> None:
         """Take in what Consul answers; an empty answer counts after the grace time."""
-        if answer:
-            self._instances, self._empty_since = tuple(answer), None
+        # Anybody may register anything: one such entry would keep all others from the clients.
+        told = tuple(one for one in answer if one.is_tellable)
+        left_out = [one for one in answer if not one.is_tellable]
+        for one in left_out:
+            if one.id not in self._left_out:
+                _log.warning("instance_left_out", {"instance": one.id, "host": one.host, "port": one.port})
+        self._left_out = frozenset(one.id for one in left_out)
+        if told:
+            self._instances, self._empty_since = told, None
         elif self._instances != () and self._empty_since is None:
             self._empty_since = now
             if self._instances:
@@ -106,18 +113,21 @@ class Rules:
         self.has_answer = False
 
     def learn(self, answer: Mapping[str, str], now: float) -> None:
-        """Take in the registry's keys; a rule that cannot be read is logged and does not count."""
+        """Take in the registry's keys; for a rule that cannot be read the last that could goes on to count."""
         self.has_answer = True
         if not answer and self._rules:
             self._none_since = now
             return
         self._none_since = None
-        self._rules = {}
+        known, self._rules = self._rules, {}
         for key, text in answer.items():
+            service = key.removeprefix(routes.PREFIX)
             try:
-                self._rules[key.removeprefix(routes.PREFIX)] = routes.parse(text)
+                self._rules[service] = routes.parse(text)
             except ValueError as error:
                 _log.warning("rule_broken", {"key": key, "error": str(error)})
+                if service in known:
+                    self._rules[service] = known[service]
 
     def current(self, now: float, is_held: bool) -> Mapping[str, Route]:
         """The rule by service; `is_held`: some service's known set is shown although it is gone."""
@@ -175,7 +185,7 @@ class Plane:
             self._told.clear()
 
     def _show(self, now: float) -> None:
-        rules = self._rules.current(now, any(memory.is_held for memory in self._memories.values()))
+        rules = self._rules.current(now, any(memory.is_held(now) for memory in self._memories.values()))
         views = [memory.view(now, rules.get(name)) for name, memory in self._memories.items()]
         if views != self._shown:
             self._shown = views

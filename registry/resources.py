@@ -128,7 +128,10 @@ def _outliers(is_gateway: bool) -> outlier_detection_pb2.OutlierDetection:
         failure_percentage_request_volume=UInt32Value(value=FAILED_CALLS),
     )
     if is_gateway:
-        # Envoy also counts five failures in a row, and knows a refusal from a failure.
+        # Envoy also counts five failures in a row, and knows a refusal from a failure. Not those such as INTERNAL, by
+        # default: a stranger's broken request (`grpc-timeout: -1S`) gets it everywhere, and would take all out in turn.
+        found.enforcing_consecutive_5xx.value = 0
+        found.enforcing_consecutive_gateway_failure.value = 100
         found.always_eject_one_host.value = True
     return found
 

@@ -37,20 +37,25 @@ class _Fetch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen = identity.stamp(folder)
+        self._taken = identity.stamp(folder)
+        self._told = ""
         self.first = _configuration(identity.check(folder))
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
         """The configuration if the files have changed, None to go on with the last."""
         stamp = identity.stamp(self._folder)
-        if stamp == self._seen:
+        if stamp == self._taken:
             return None
-        self._seen = stamp
         try:
-            return _configuration(identity.check(self._folder))
+            new = _configuration(identity.check(self._folder))
         except BadCertificate as error:
-            _log.warning("certificate_not_taken", {"error": str(error)})
+            # Looked at again, since its time may come, or the right to read it, without any change of the files.
+            if str(error) != self._told:
+                self._told = str(error)
+                _log.warning("certificate_not_taken", {"error": self._told})
             return None
+        self._taken, self._told = stamp, ""
+        return new
 
 
 def _configuration(files: Files) -> grpc.ServerCertificateConfiguration:

@@ -80,10 +80,12 @@ def _action(weights: dict[str, int], is_gateway: bool, is_streaming: bool) -> ro
         for cluster, share in weights.items():
             action.weighted_clusters.clusters.add(name=cluster, weight=UInt32Value(value=share))
     if is_gateway:
-        # 0: none; a stream lives as long as its caller's deadline, an hour at most.
+        # 0: none. The service ends a stream at its caller's deadline, with a status; Envoy could only break off what
+        # has begun, which a caller sees as INTERNAL.
         action.timeout.CopyFrom(Duration(seconds=0 if is_streaming else UNARY_SECONDS))
-        # 0: whatever the caller asks for in grpc-timeout.
-        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(Duration())
+        if not is_streaming:
+            # 0: whatever the caller asks for in grpc-timeout.
+            action.max_stream_duration.grpc_timeout_header_max.CopyFrom(Duration())
     return action
 
 

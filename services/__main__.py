@@ -129,11 +129,7 @@ def gateway(settings: Settings, arguments: argparse.Namespace) -> int:
     is_dev = settings.auth == "dev"
     settings.var.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     given = {
-        "control_planes": tuple(
-            (host, int(port))
-            for host, _, port in (place.rpartition(":") for place in settings.control_plane.split(","))
-            if port
-        ),
+        "control_planes": tuple(map(config.split, filter(None, settings.control_plane.split(",")))),
         "jwks": tokens.DevIssuer.of(settings).jwks() if is_dev else settings.auth.removeprefix("jwks="),
         "issuer": settings.issuer,
         "audience": settings.audience,

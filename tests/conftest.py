@@ -40,13 +40,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a migrated, empty database that nobody uses."""
-    if backend == "mariadb":
-        url = str(request.getfixturevalue("maria_url"))
-        emptied(url)
-    else:
-        url = f"sqlite:///{tmp_path}/sharemesh.db"
-        migrated(url)
-    return url
+    return empty_on(backend, request, tmp_path)
 
 
 @pytest.fixture
@@ -64,6 +58,17 @@ def mesh(database_url: str, tmp_path: Path) -> Iterator["Mesh"]:
 
     with started(database_url, tmp_path / "var") as running:
         yield running
+
+
+def empty_on(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of a migrated, empty database; for fixtures of any scope."""
+    if backend == "mariadb":
+        url = str(request.getfixturevalue("maria_url"))
+        emptied(url)
+    else:
+        url = f"sqlite:///{folder}/sharemesh.db"
+        migrated(url)
+    return url
 
 
 def migrated(url: str) -> None:

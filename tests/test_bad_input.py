@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
@@ -16,7 +15,7 @@ from grpc_status import rpc_status
 from services.schema import tables
 from sharemesh.v1 import entry_pb2, options_pb2
 from sharemesh.v1.error_reason_pb2 import ErrorReason
-from tests.conftest import emptied, migrated
+from tests.conftest import empty_on
 from tests.contracts import rpcs
 from tests.damage import damages, places
 from tests.good_requests import INVALID, NO_SUCH, OTHERS, ROWS, Row
@@ -36,14 +35,8 @@ Headers = list[tuple[str, str]]
 @pytest.fixture(scope="module")
 def world(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One world for all the refusals on a database: they change nothing in it."""
-    folder: Path = tmp_path_factory.mktemp("world")
-    if backend == "mariadb":
-        url = str(request.getfixturevalue("maria_url"))
-        emptied(url)
-    else:
-        url = f"sqlite:///{folder}/sharemesh.db"
-        migrated(url)
-    with started(url, folder / "var") as mesh:
+    folder = tmp_path_factory.mktemp("world")
+    with started(empty_on(backend, request, folder), folder / "var") as mesh:
         yield World(mesh)
 
 

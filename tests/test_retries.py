@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 from registry import policy, traffic
 from registry.channel import OPTIONS
 from services.chassis.settings import SERVICES
-from tests.conftest import emptied, migrated
+from tests.conftest import empty_on
 from tests.contracts import Rpc, rpcs
 from tests.good_requests import INVALID, ROWS
 from tests.lossy import LIMIT_SECONDS, Wire, laid
@@ -74,13 +73,8 @@ def told(service: str) -> str:
 @pytest.fixture(scope="module")
 def lossy(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lossy]:
     """One world on each database for all of this."""
-    folder: Path = tmp_path_factory.mktemp("lossy")
-    if backend == "mariadb":
-        url = str(request.getfixturevalue("maria_url"))
-        emptied(url)
-    else:
-        url = f"sqlite:///{folder}/sharemesh.db"
-        migrated(url)
+    folder = tmp_path_factory.mktemp("lossy")
+    url = empty_on(backend, request, folder)
     with started(url, folder / "var") as mesh, laid(*(mesh.addresses[one] for one in SERVICES)) as laid_out:
         wires = dict(zip(SERVICES, laid_out, strict=True))
         with ExitStack() as closing:

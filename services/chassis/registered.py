@@ -1,11 +1,13 @@
 """How other processes find the servers of this one: their entry in the registry, if there is one."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from registry import config
-from services.chassis.settings import Settings
+from services.chassis.settings import BadSetting, Settings
 
 if TYPE_CHECKING:
     from registry.registration import Registration
@@ -32,7 +34,7 @@ async def registration(
     from registry.instance import Instance, new_id
     from registry.registration import Registration
 
-    host = (settings.advertise or settings.host).strip("[]")
+    host = await _address((settings.advertise or settings.host).strip("[]"))
     instances = [
         Instance(
             service=served.service,
@@ -51,3 +53,12 @@ async def registration(
     tls = settings.tls and settings.tls / all_served[0].service
     async with Consul(settings.registry, token, tls) as consul:
         yield Registration(consul, instances, is_tls=tls is not None)
+
+
+async def _address(host: str) -> str:
+    """The host's IP address, of IPv4 if it has one: xDS clients take no names. Raises BadSetting."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise BadSetting(f"--advertise: {host} cannot be resolved: give this machine's address") from error
+    return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])

@@ -241,7 +241,10 @@ async def _stop(servers: Sequence[Server], entry: "Registration | None") -> None
 async def _keep_reporting(servers: Sequence[Server], db: Database) -> None:
     while True:
         await asyncio.sleep(PROBE_SECONDS)
-        await _report(servers, db)
+        try:
+            await _report(servers, db)
+        except Exception:  # noqa: BLE001 - the next look may succeed; what it found out last would stay for ever else.
+            logs.of(servers[0].service).exception("health_unknown")
 
 
 async def _report(servers: Sequence[Server], db: Database) -> None:

@@ -86,6 +86,13 @@ def _label(text: str) -> str:
     return text
 
 
+def _version(text: str) -> str:
+    # The longest that a canary route can name.
+    if len(_label(text)) > 32:
+        raise ValueError("is longer than 32 characters")
+    return text
+
+
 def _zone(text: str) -> str:
     return text and _label(text)
 
@@ -136,7 +143,7 @@ class Settings:
     registry_token: Path | None = _setting("", _file, "file of Consul's ACL token; read anew when it changes")
     control_plane: str = _setting("", _addresses, "control planes of the mesh, with Consul: host:port[,host:port...]")
     zone: str = _setting("", _zone, "zone of this machine; calls stay within their zone while it can answer them")
-    release: str = _setting("v1", _label, "version that the instances register with, for canary routes")
+    release: str = _setting("v1", _version, "version that the instances register with, for canary routes")
     canary: int | None = _setting(
         "", _canary, "percent of the calls that this release gets, if no route says otherwise"
     )

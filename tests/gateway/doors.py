@@ -42,8 +42,8 @@ class Door:
         return int(self.address.rpartition(":")[2])
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the access log has by now."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """What the access log has by now; of its last line there may be a part."""
+        return [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gateway.config import Config
 from gateway.descriptors import SERVICES, descriptor_set
 from gateway.flags import FLAGS, add_arguments, config_of
 from gateway.replies import REPLIES
+from gateway.run import KeyFile
 from sharemesh.v1 import error_reason_pb2
 
 KEYS = '{"keys": []}'
@@ -64,6 +65,28 @@ def test_limits_come_before_whatever_costs_more(config: Config) -> None:
     order = names(replace(config, origins=("https://shop.example",)))
     cheap_to_dear = ["health_check", "grpc_web", "rbac", "cors", "local_ratelimit", "jwt_authn", "local_ratelimit"]
     assert order == [*cheap_to_dear, "small_bodies", "buffer", "grpc_json_transcoder", "router"]
+
+
+def test_nobody_outside_speaks_to_envoy_in_its_own_headers(config: Config) -> None:
+    (strip,) = manager_of(config)["early_header_mutation_extensions"]
+    removed = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}, {"remove": "x-sharemesh-version"}]
+    assert strip["typed_config"]["mutations"] == removed
+
+
+def test_keys_that_cannot_be_taken_end_nothing_and_are_told_once(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "keys.json"
+    file.touch()
+    keys = KeyFile(replace(config, jwks=str(file)))
+    assert not keys.follow()
+    file.write_text(KEYS)
+    # There is no folder to write to, as on a disk that is full.
+    assert not keys.follow()
+    assert not keys.follow()
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    config.folder.mkdir()
+    assert keys.follow()
 
 
 def test_a_rate_of_zero_is_no_limit(config: Config) -> None:

@@ -62,6 +62,17 @@ def test_a_principal_has_a_rate_of_its_own(mesh: Mesh, narrow: Door) -> None:
     poll(lambda: calls("greedy", "203.0.113.1", 1) == [200])
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "BeArEr"])
+def test_no_spelling_of_the_scheme_brings_a_token_past_its_rate(mesh: Mesh, narrow: Door, scheme: str) -> None:
+    token = bearer(mesh, "customer", scheme)["authorization"].removeprefix("Bearer")
+
+    def status(number: int) -> int:
+        headers = from_address(f"203.0.113.{number}", authorization=scheme + token)
+        return ask(narrow, "GET", "/v1/coupons", headers=headers).status
+
+    assert Counter(map(status, range(20)))[200] < 20
+
+
 def test_grpc_callers_are_told_when_to_come_back(mesh: Mesh, narrow: Door) -> None:
     metadata = (*bearer(mesh, "customer", "hasty").items(), ("x-forwarded-for", "203.0.113.77"))
     with grpc.insecure_channel(narrow.address) as channel:
@@ -115,7 +126,7 @@ def test_all_addresses_of_a_subscribers_ipv6_network_are_one(narrow: Door) -> No
     assert ask(narrow, "GET", "/v1/offers", headers=from_address("2001:db8:1:3::1")).status == 200
 
 
-def test_an_address_that_a_stranger_claims_is_not_believed(mesh: Mesh, door: Door, narrow: Door) -> None:
+def test_an_address_that_a_stranger_claims_is_not_believed(door: Door, narrow: Door) -> None:
     """Only what the last trusted proxy says counts: the rightmost entry, or without proxies none."""
     counted: Counter[int] = Counter()
     for number in range(100):

@@ -116,7 +116,7 @@ def test_a_page_of_any_origin_may_call_and_read_the_reason(door: Door) -> None:
     assert "grpc-status" in answer.headers["access-control-expose-headers"]
 
 
-def test_answers_tell_nothing_of_the_inside(mesh: Mesh, door: Door) -> None:
+def test_answers_tell_nothing_of_the_inside(door: Door) -> None:
     for path in ("/v1/offers", "/v1/merchants", "/nosuch"):
         answer = ask(door, "GET", path)
         told = json.dumps(dict(answer.headers)) + answer.body.decode()

@@ -173,7 +173,7 @@ def test_envoy_ends_with_the_process_that_runs_it(mesh: Mesh, tmp_path: Path) ->
         poll(is_closed)
 
 
-def test_it_waits_for_the_control_plane_with_its_door_closed_and_says_so(mesh: Mesh, tmp_path: Path) -> None:
+def test_it_waits_for_the_control_plane_with_its_door_closed_and_says_so(tmp_path: Path) -> None:
     nobody, port = ports.free(2)
     command = [
         sys.executable,
@@ -249,13 +249,13 @@ def test_the_log_is_opened_anew_after_a_rotation(mesh: Mesh, tmp_path: Path) -> 
         (["--control-plane", ""], "--control-plane is needed"),
         (["--envoy", "/nosuch/envoy"], "/nosuch/envoy is no program"),
         (["--certificate", "cert.pem"], "--certificate and --key go together"),
-        (["--listen", "8080"], "--listen is not host:port"),
+        (["--listen", "8080"], "--listen '8080' is not host:port"),
         (["--calls-per-address", "many"], "--calls-per-address is not a number"),
         (["--origins", "shop.example"], "'shop.example' is not scheme://host"),
         (["--connections", "0"], "--connections is 0, but the gateway needs some"),
     ],
 )
-def test_what_cannot_be_is_told_by_its_name(mesh: Mesh, tmp_path: Path, flags: list[str], told: str) -> None:
+def test_what_cannot_be_is_told_by_its_name(tmp_path: Path, flags: list[str], told: str) -> None:
     given = ["--control-plane", "127.0.0.1:1", "--var", str(tmp_path), *flags]
     command = [sys.executable, "-m", "services", "gateway", *given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

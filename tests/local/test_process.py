@@ -1,12 +1,11 @@
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from local import ports
 from local.process import NotReady, Process
+from tests.mesh import poll
 
 # Says where it serves, and stays.
 SERVES = "import signal; print('redeem 127.0.0.1:5', flush=True); signal.pause()"
@@ -19,13 +18,6 @@ def process_of(code: str, folder: Path) -> Process:
 def state_of(pid: int) -> str:
     """The state that the kernel has of a process: S sleeping, T stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def poll(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.01)
 
 
 def test_a_process_is_paused_resumed_killed_and_started_again(tmp_path: Path) -> None:

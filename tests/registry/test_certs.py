@@ -107,8 +107,10 @@ def test_hosts_are_in_the_leaves_and_stay_there(tmp_path: Path, capsys: pytest.C
     out = tmp_path / "tls"
     assert command("--out", str(out), "--host", "10.1.2.3", "--host", "mesh-1.example") == 0
     assert command("--out", str(out)) == 0
+    # A machine more does not end the others.
+    assert command("--out", str(out), "--host", "10.1.2.4") == 0
     for name in IDENTITIES:
-        assert {"10.1.2.3", "mesh-1.example"} <= {*hosts_of(leaf(out, name))}
+        assert {"10.1.2.3", "mesh-1.example", "10.1.2.4"} <= {*hosts_of(leaf(out, name))}
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*IDENTITIES, f"{leaf(out, 'redeem').not_valid_after_utc:%Y-%m-%d}"))
 

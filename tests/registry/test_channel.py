@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from local import consul, ports
+from local import ports
+from local.consul import Agent
 from registry import certs, channel
 from registry.warming import Warming, within
 from tests.registry import echo
@@ -225,14 +226,7 @@ def test_closing_ends_whatever_still_waits() -> None:
     asyncio.run(main())
 
 
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[consul.Agent]:
-    one = consul.start(tmp_path / "consul")
-    yield one
-    one.stop()
-
-
-def test_the_first_call_waits_for_a_control_plane_that_starts_later(agent: consul.Agent, tmp_path: Path) -> None:
+def test_the_first_call_waits_for_a_control_plane_that_starts_later(agent: Agent, tmp_path: Path) -> None:
     async def main() -> None:
         dead, late = ports.free(2)
         async with Scene(agent, tmp_path) as scene:

@@ -24,22 +24,6 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """One that no test ends."""
-    agent = local.start(tmp_path_factory.mktemp("consul"))
-    yield agent
-    agent.stop()
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Agent]:
-    """One that forgets everything when it is ended."""
-    agent = local.start(tmp_path / "mortal")
-    yield agent
-    agent.stop()
-
-
-@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     """One with ACLs: without a token nothing is seen."""
     agent = local.start(tmp_path_factory.mktemp("guarded"), acl=True)

@@ -3,15 +3,13 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
-import pytest
 
-from local import consul as local
 from local import envoy, ports
 from local.consul import Agent
 from local.process import Process
@@ -25,13 +23,6 @@ PAUSE = 0.01
 DEADLINE = 5.0
 WATCHED = 2.0
 TYPE = "type.googleapis.com/envoy.extensions.filters."
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    agent = local.start(tmp_path_factory.mktemp("consul"))
-    yield agent
-    agent.stop()
 
 
 def bootstrap(plane: str, listen: int, admin: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +14,13 @@ from local import consul as local
 from local import ports
 from local.consul import Agent
 from registry import config
-from registry.consul import CALL_SECONDS, Consul
+from registry.consul import CALL_SECONDS, FIRST_PAUSE, Consul
 from registry.instance import CRITICAL, PASSING, Instance
 from registry.registration import LOOK_SECONDS, Registration
 from tests.registry.patients import PATIENCE, at, serving, until
 
 # Servers that give each other up within a second or two, instead of five or more.
 QUICK = '-hcl=gossip_lan { probe_interval = "200ms" probe_timeout = "100ms" suspicion_mult = 2 }'
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Agent]:
-    """One that forgets everything when it is ended."""
-    agent = local.start(tmp_path / "consul")
-    yield agent
-    agent.stop()
 
 
 def of(*agents: Agent) -> Consul:
@@ -64,7 +55,7 @@ def test_instances_are_registered_and_pass_and_are_gone_for_good_after_leaving(
             await registration.leave()
             assert time.monotonic() - start < CALL_SECONDS
             assert [await registry.state_of(one.id) for one in instances] == [None, None]
-            await asyncio.sleep(2 * LOOK_SECONDS)
+            await asyncio.sleep(1.5 * LOOK_SECONDS)
             assert [await registry.state_of(one.id) for one in instances] == [None, None]
             await registration.leave()
         assert [event for event in events(caplog) if event != "health_seen"] == ["registered", "registered"]
@@ -73,20 +64,20 @@ def test_instances_are_registered_and_pass_and_are_gone_for_good_after_leaving(
 
 
 def test_a_consul_that_was_restarted_empty_knows_the_instances_again_by_itself(
-    agent: Agent, caplog: pytest.LogCaptureFixture
+    mortal: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
 
     async def story() -> None:
-        async with of(agent) as registry, serving() as (_, port):
+        async with of(mortal) as registry, serving() as (_, port):
             one = at(port)
             registration = Registration(registry, [one], is_tls=False)
             await registration.start()
             await passes(registry, one)
             await until(lambda: said(caplog, "health_seen"))
-            agent.crash()
+            mortal.crash()
             await until(lambda: said(caplog, "registry_away"))
-            await asyncio.to_thread(agent.start_again)
+            await asyncio.to_thread(mortal.start_again)
             states = []
 
             async def is_back() -> bool:
@@ -104,18 +95,19 @@ def test_a_consul_that_was_restarted_empty_knows_the_instances_again_by_itself(
 
 
 def test_a_service_starts_while_consul_is_away_and_is_registered_when_it_comes(
-    agent: Agent, caplog: pytest.LogCaptureFixture
+    mortal: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        async with of(agent) as registry, serving() as (_, port):
-            agent.crash()
+        async with of(mortal) as registry, serving() as (_, port):
+            mortal.crash()
             one = at(port)
             registration = Registration(registry, [one], is_tls=False)
             start = time.monotonic()
             await registration.start()
             assert time.monotonic() - start < 0.5
-            await asyncio.sleep(2)
-            await asyncio.to_thread(agent.start_again)
+            # Long enough to be tried some times.
+            await asyncio.sleep(8 * FIRST_PAUSE)
+            await asyncio.to_thread(mortal.start_again)
             await passes(registry, one)
             await registration.leave()
         # One line for each change, however often it was tried.
@@ -125,13 +117,13 @@ def test_a_service_starts_while_consul_is_away_and_is_registered_when_it_comes(
 
 
 def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_is_away(
-    agent: Agent, caplog: pytest.LogCaptureFixture
+    mortal: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        async with of(agent) as registry:
+        async with of(mortal) as registry:
             registration = Registration(registry, [at(ports.free_one())], is_tls=False)
             await registration.start()
-            agent.crash()
+            mortal.crash()
             start = time.monotonic()
             await registration.leave()
             assert time.monotonic() - start < CALL_SECONDS + 1
@@ -140,12 +132,12 @@ def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_is_away(
     asyncio.run(story())
 
 
-def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_hangs(agent: Agent) -> None:
+def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_hangs(mortal: Agent) -> None:
     async def story() -> None:
-        async with of(agent) as registry:
+        async with of(mortal) as registry:
             one = at(ports.free_one())
             registration = Registration(registry, [one], is_tls=False)
-            os.kill(agent.pid, signal.SIGSTOP)
+            os.kill(mortal.pid, signal.SIGSTOP)
             try:
                 await registration.start()
                 await asyncio.sleep(0.1)
@@ -153,7 +145,7 @@ def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_hangs(agent:
                 await registration.leave()
                 assert time.monotonic() - start < 2 * CALL_SECONDS + 1
             finally:
-                os.kill(agent.pid, signal.SIGCONT)
+                os.kill(mortal.pid, signal.SIGCONT)
 
     asyncio.run(story())
 
@@ -237,18 +229,27 @@ async def has(told: list[list[Instance]], last: list[Instance] | None = None) ->
     return bool(told) and (last is None or told[-1] == last)
 
 
+async def states_until_checked(agent: Agent, registry: Consul, one: Instance) -> set[str | None]:
+    """The states that it was in from its registration until Consul had looked at it."""
+    states: set[str | None] = set()
+
+    async def is_checked() -> bool:
+        states.add(await registry.state_of(one.id))
+        found = (await asyncio.to_thread(agent.ask, "/v1/agent/checks")).get(f"service:{one.id}", {})
+        return bool(found.get("Output"))
+
+    await until(is_checked)
+    states.add(await registry.state_of(one.id))
+    return states - {None}
+
+
 def test_a_dead_port_stays_registered_and_never_passes_until_something_serves_there(agent: Agent) -> None:
     async def story() -> None:
         async with of(agent) as registry:
             one = at(ports.free_one())
             registration = Registration(registry, [one], is_tls=False)
             await registration.start()
-            states: set[str | None] = set()
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                states.add(await registry.state_of(one.id))
-                await asyncio.sleep(0.05)
-            assert states - {None} == {CRITICAL}
+            assert await states_until_checked(agent, registry, one) == {CRITICAL}
             async with serving(port=one.port):
                 await passes(registry, one)
             await registration.leave()
@@ -264,12 +265,7 @@ def test_another_service_on_the_port_of_a_dead_instance_does_not_pass_for_it(age
             registration = Registration(registry, [one, whole], is_tls=False)
             await registration.start()
             await passes(registry, whole)
-            states: set[str | None] = set()
-            end = time.monotonic() + 2
-            while time.monotonic() < end:
-                states.add(await registry.state_of(one.id))
-                await asyncio.sleep(0.05)
-            assert states - {None} == {CRITICAL}
+            assert await states_until_checked(agent, registry, one) == {CRITICAL}
             await registration.leave()
 
     asyncio.run(story())

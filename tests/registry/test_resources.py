@@ -186,7 +186,11 @@ def test_broken_instances_are_taken_out_but_never_more_than_half() -> None:
         assert cluster.outlier_detection.max_ejection_percent.value == 50
         # The default of three retries at once would lose calls when an instance dies.
         assert cluster.circuit_breakers.thresholds[0].max_retries.value > 1000
-    assert told(View("redeem", ()), GATEWAY)[CLUSTERS]["redeem"].outlier_detection.always_eject_one_host.value
+    envoys = told(View("redeem", ()), GATEWAY)[CLUSTERS]["redeem"].outlier_detection
+    assert envoys.always_eject_one_host.value
+    # UNAVAILABLE tells of the instance, INTERNAL may be of the request.
+    assert envoys.enforcing_consecutive_gateway_failure.value == 100
+    assert (envoys.HasField("enforcing_consecutive_5xx"), envoys.enforcing_consecutive_5xx.value) == (True, 0)
 
 
 def test_envoy_alone_checks_health_by_itself_and_is_told_to_speak_http2() -> None:

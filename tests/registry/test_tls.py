@@ -179,6 +179,24 @@ def test_a_server_that_runs_goes_on_with_the_last_good_files_and_says_so_once(
     assert words in said[0]
 
 
+def test_a_server_that_runs_takes_a_certificate_once_its_time_has_come(tmp_path: Path) -> None:
+    folder, client = lasting(tmp_path / "redeem"), lasting(tmp_path / "client")
+
+    async def story() -> None:
+        async with serving(folder) as port:
+            good = await shown_by(port, client)
+            # The CA allows for clocks that differ by five minutes.
+            begin = datetime.now(UTC) + timedelta(minutes=5, seconds=2)
+            given(folder, begin, begin + DAY)
+            assert await shown_by(port, client) == good
+            end = datetime.now(UTC) + timedelta(seconds=20)
+            while await shown_by(port, client) == good:
+                assert datetime.now(UTC) < end
+                await asyncio.sleep(0.1)
+
+    asyncio.run(story())
+
+
 def test_a_certificate_of_tomorrow_points_at_the_clock(tmp_path: Path) -> None:
     folder = given(tmp_path / "redeem", datetime.now(UTC) + DAY, datetime.now(UTC) + 2 * DAY)
     with pytest.raises(BadCertificate, match="clock"):
