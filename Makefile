@@ -88,7 +88,7 @@ maven: $(DEV) ## Make sure that a JDK and Maven are here (else fetched into .cac
 envoy: $(DEV) ## Make sure that Envoy is here (else installed into .cache/, without root)
 	@$(BIN)/python -m local.envoy
 
-chaos: $(DEV) mariadb consul envoy ## Do to a mesh under load what happens to meshes, 8 minutes; writes docs/chaos.md
+chaos: $(DEV) mariadb consul envoy ## Do to a mesh under load what happens to meshes, 6 minutes; writes docs/chaos.md
 	@$(BIN)/python -m chaos $(ARGS)
 
 bench: $(BENCH) mariadb ## Measure the hot path beside its rivals, 20 minutes at most; writes docs/benchmarks.md

@@ -111,4 +111,4 @@ OK counts as failed, and is made again with the same request_id, so that in the 
 database exactly once. Streams of WatchActivity are open all the time; one that breaks and goes on by its cursor within
 10 s counts as resumed, and a change that it misses or sees twice as failed. Two instances of each service, two control
 planes, three Consul servers, a gateway, MariaDB and the callers share one machine. The rows on tokens and certificates
-run on a second mesh, with ACLs and mutual TLS and one instance of each service."""
+run on a second mesh, with ACLs and mutual TLS, two instances of redeem and one of each other service."""

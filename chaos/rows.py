@@ -40,7 +40,6 @@ _DEAD_SECONDS = 3.0
 _HUNG_SECONDS = 12.0
 # What a share of some hundred calls may differ by from what was asked for, in percent of all calls.
 _SHARE_SLACK = 15.0
-_COST_SECONDS = 0.8
 
 Judge = Callable[[Seen, float], str]
 
@@ -317,7 +316,7 @@ def cost(stage: Stage) -> str:
     """The same calls through the gateway and without it, in turns, while the load stands still."""
     stage.load.pace(0)
     time.sleep(stage.settle)
-    plan = {"bootstrap": stage.mesh.bootstrap, "gateway": stage.mesh.gateway_address, "seconds": _COST_SECONDS}
+    plan = {"bootstrap": stage.mesh.bootstrap, "gateway": stage.mesh.gateway_address, "seconds": stage.outage / 10}
     done = subprocess.run(
         [sys.executable, "-m", "chaos.cost"],
         cwd=ROOT,

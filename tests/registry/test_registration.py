@@ -97,6 +97,9 @@ def test_a_consul_that_was_restarted_empty_knows_the_instances_again_by_itself(
 def test_a_service_starts_while_consul_is_away_and_is_registered_when_it_comes(
     mortal: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Whatever another test has set: of its changes of state only those that an operator must hear of.
+    caplog.set_level("WARNING", logger="sharemesh.registry")
+
     async def story() -> None:
         async with of(mortal) as registry, serving() as (_, port):
             mortal.crash()

@@ -12,6 +12,9 @@ import pytest
 from local.mesh import Mesh
 from registry import certs, channel
 
+# Its parts are tested one by one, and certificates change under load in test_chaos too.
+pytestmark = pytest.mark.slow
+
 LIST = "/sharemesh.v1.EntryService/ListMerchants"
 # A call takes milliseconds; a busy machine takes many times that.
 DEADLINE = 10.0
