@@ -47,7 +47,8 @@ class Warming(grpc.aio.Channel):
             return self._warm
         if self._is_closed:
             raise grpc.aio.UsageError("Channel is closed.")
-        if self._warming is None:
+        # One that failed by an error nobody foresaw must not stand for all later calls.
+        if self._warming is None or self._warming.done():
             self._warming = asyncio.create_task(self._warm_up())
         return await asyncio.shield(self._warming)
 
