@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -38,8 +39,9 @@ _EARLY_SECONDS = 2.0
 _DEAD_SECONDS = 3.0
 # A hung instance is resumed after its last caller has lost patience.
 _HUNG_SECONDS = 12.0
-# What a share of some hundred calls may differ by from what was asked for, in percent of all calls.
-_SHARE_SLACK = 15.0
+# A share is told by so many calls at least, and may differ from what was asked for by so many standard deviations.
+_COUNTED = 60
+_DEVIATIONS = 4
 
 Judge = Callable[[Seen, float], str]
 
@@ -272,9 +274,10 @@ def next_release(stage: Stage) -> str:
     try:
         for percent in (10, 50, 0):
             stage.mesh.run("route", "redeem", "--canary", f"v2={percent}%")
-            share = _share_of(stage, new)
-            told.append(f"{percent} % asked, {share:.0f} % given")
-            if abs(share - percent) > (_SHARE_SLACK if percent else 0):
+            its, count = _calls_meanwhile(stage, new)
+            told.append(f"{percent} % asked, {100 * its / count:.0f} % given")
+            part = percent / 100
+            if abs(its - count * part) > _DEVIATIONS * math.sqrt(count * part * (1 - part)):
                 raise Short("; ".join(told))
     finally:
         new.stop()
@@ -283,14 +286,20 @@ def next_release(stage: Stage) -> str:
     return "; ".join(told)
 
 
-def _share_of(stage: Stage, new: Process) -> float:
-    """Percent of the calls of redeem that come to the instance, once what changed is known everywhere."""
+def _calls_meanwhile(stage: Stage, new: Process) -> tuple[int, int]:
+    """How many calls come to the instance, and to all of redeem, once what changed is known everywhere."""
     time.sleep(FOUND_SECONDS)
     those = stage.mesh.instances_of("redeem")
     before = {one.name: stage.calls_of(one) for one in those}
+    count: dict[str, int] = {}
+
+    def is_enough() -> bool:
+        count.update({one.name: stage.calls_of(one) - before[one.name] for one in those})
+        return sum(count.values()) >= _COUNTED
+
     time.sleep(stage.outage / 2)
-    after = {one.name: stage.calls_of(one) - before[one.name] for one in those}
-    return 100 * after[new.name] / max(1, sum(after.values()))
+    stage.wait(is_enough, _PATIENCE, "calls of redeem to count")
+    return count[new.name], sum(count.values())
 
 
 def newer_answers(seen: Seen, begin: float) -> str:
