@@ -54,19 +54,20 @@ class Stage:
             instance.await_ready()
         self.mesh.await_passing(instances)
 
-    def calls_of(self, instance: Process) -> int:
-        """How many calls that instance has answered since it started, by its own /metrics."""
+    def calls_of(self, instance: Process, rpc: str = "") -> int:
+        """How many calls, or calls of that method, the instance has answered since it began, by its own /metrics."""
         where = self.metrics_of(instance)
         try:
             with urllib.request.urlopen(f"http://{where}/metrics", timeout=_METRICS_SECONDS) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return 0
-        return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(_RPCS))
+        counted = [line for line in lines if line.startswith(_RPCS) and (not rpc or f'.{rpc}"' in line)]
+        return sum(int(float(line.rpartition(" ")[2])) for line in counted)
 
     def metrics_of(self, instance: Process) -> str:
         """host:port of its /metrics, as Consul knows it."""
-        for found in self.mesh.consuls[0].ask(f"/v1/health/service/{instance.service}"):
+        for found in self.mesh.consuls[0].ask(f"/v1/health/service/{instance.service}?consistent"):
             service = found["Service"]
             if f"{service['Address']}:{service['Port']}" == instance.address:
                 return str(service["Meta"]["metrics"])

@@ -109,7 +109,7 @@ def _consul_is_ready() -> bool:
 
 
 def _are_passing(service: str, count: int) -> bool:
-    return count <= len(json.loads(_asked(f"/v1/health/service/{service}?passing=1") or "[]"))
+    return count <= len(json.loads(_asked(f"/v1/health/service/{service}?passing&consistent") or "[]"))
 
 
 def _asked(path: str) -> bytes:

@@ -110,7 +110,7 @@ class Mesh:
         failures: list[OSError] = []
         for agent in self.consuls:
             try:
-                found = agent.ask(f"/v1/health/service/{service}?passing=1")
+                found = agent.ask(f"/v1/health/service/{service}?passing&consistent")
                 return {f"{one['Service']['Address']}:{one['Service']['Port']}" for one in found}
             except OSError as error:
                 failures.append(error)

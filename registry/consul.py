@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import aiohttp
 import consul  # type: ignore[import-untyped]
 import consul.aio  # type: ignore[import-untyped]
+from consul.callback import CB  # type: ignore[import-untyped]
 
 from registry import config
 from registry.instance import CRITICAL, PASSING, Instance, of_tags
@@ -134,7 +135,7 @@ class Consul:
         """All that are registered, whatever their state, in order. Raises RegistryAway."""
 
         async def ask(client: Any, token: str) -> list[Instance]:
-            return _instances((await client.health.service(service, token=token))[1])
+            return _instances((await _found(client, service, token))[1])
 
         return await self._ask(ask)
 
@@ -181,10 +182,10 @@ class Consul:
 
         async def ask(index: int | None, client: Any, token: str) -> tuple[int, list[Instance]]:
             nonlocal wait
-            answer = client.health.service(service, index=index, wait=f"{wait}s", passing=True, token=token)
-            at, nodes = await answer
+            more = {"passing": "1", "wait": f"{wait}s"} | ({"index": str(index)} if index else {})
+            at, nodes = await _found(client, service, token, **more)
             wait = WAIT_SECONDS if nodes else DOUBT_SECONDS
-            return int(at), _instances(nodes)
+            return at, _instances(nodes)
 
         return self._watch(service, ask)
 
@@ -265,6 +266,9 @@ class Consul:
             scheme="https" if self._place.is_tls else "http",
             verify=ca if self._place.is_tls else False,
             cert=tuple(own) or None,
+            # Servers that come back read their log from its beginning, and would tell of what they have read so far:
+            # instances that died long ago, passing. https://developer.hashicorp.com/consul/api-docs/features/consistency
+            consistency="consistent",
         )
         # Else CONSUL_HTTP_TOKEN of the environment would be sent wherever there is no token.
         made.token = None
@@ -298,6 +302,19 @@ class _Query(Generic[T]):
     def forget(self) -> None:
         """Ask for the present state next, since even the same address may be a Consul that begins anew."""
         self._index = None
+
+
+async def _found(client: Any, service: str, token: str, **more: str) -> tuple[int, Sequence[Mapping[str, Any]]]:
+    """The index and the entries of a service's instances; `more` are parameters of the query.
+
+    py-consul's own health.service() knows no consistency.
+    """
+    params = [("consistent", "1"), *more.items()]
+    headers = client.prepare_headers(token)
+    index, nodes = await client.http.get(
+        CB.json(index=True), f"/v1/health/service/{service}", params=params, headers=headers
+    )
+    return int(index), nodes
 
 
 def pause(failures: int) -> float:

@@ -1,6 +1,7 @@
 """Against real Consul agents and real gRPC servers."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -229,6 +230,34 @@ def test_a_watch_keeps_the_last_answer_while_consul_is_away_and_goes_on_with_a_r
             assert sum(record.message == "watch_resumed" for record in caplog.records) == 2
 
     run(story)
+
+
+def test_servers_that_come_back_tell_what_is_and_not_what_was(tmp_path: Path) -> None:
+    """They read their history from its beginning, and would tell what they have read of it so far."""
+    agent = local.start(tmp_path, lasting=True)
+    try:
+        for number in range(400):
+            gone = {"ID": f"redeem-{number}", "Service": "redeem", "Port": number + 1}
+            agent.ask("/v1/catalog/register", "PUT", {"Node": "n", "Address": "127.0.0.1", "Service": gone})
+            agent.ask("/v1/catalog/deregister", "PUT", {"Node": "n", "ServiceID": gone["ID"]})
+            agent.ask("/v1/kv/sharemesh/was", "PUT" if number % 2 else "DELETE", {} if number % 2 else None)
+        agent.ask("/v1/kv/sharemesh/was", "DELETE")
+        agent.crash()
+
+        async def story() -> None:
+            async with of(agent) as registry:
+                coming = asyncio.create_task(asyncio.to_thread(agent.start_again))
+                answers = 0
+                while not coming.done() or not answers:
+                    with contextlib.suppress(RegistryAway):
+                        assert await registry.instances("redeem") == []
+                        assert await registry.values("sharemesh/") == {}
+                        answers += 1
+                await coming
+
+        run(story)
+    finally:
+        agent.stop()
 
 
 def test_the_index_is_begun_anew_when_it_goes_backwards_and_is_never_zero() -> None:
