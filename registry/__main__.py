@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,11 +17,12 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from registry import config, identity, instance, tls
+from registry import config, identity, instance, program, tls
 from registry.channel import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS
 from registry.consul import Consul
 from registry.identity import BadCertificate
 from registry.plane import GRACE_SECONDS, Plane
+from registry.program import BadSetting
 from registry.registration import Registration
 from registry.xds import Discovery
 
@@ -45,10 +45,6 @@ _FLAGS = {
 }
 
 
-class BadSetting(Exception):
-    """A setting cannot be used; the message names it and says what to do."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """What a control plane is told at its start."""
@@ -66,9 +62,7 @@ class Settings:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code of the process."""
-    console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[console])
+    program.log_to_console()
     try:
         uvloop.run(_serve(_read(_parser().parse_args(), os.environ)))
     except (BadSetting, BadCertificate) as error:
@@ -82,7 +76,7 @@ async def _serve(settings: Settings) -> None:
     server, port = _bound(settings, discovery, state)
     token = config.token_in(settings.token) if settings.token else None
     is_tls = settings.identity is not None
-    stopped = asyncio.create_task(_stop_signal().wait())
+    stopped = asyncio.create_task(program.stop_signal().wait())
     async with Consul(settings.registry, token, settings.identity) as consul:
         plane = Plane(consul, discovery, is_tls, settings.grace)
         own = instance.Instance(NAME, instance.new_id(NAME), settings.advertise, port, settings.zone)
@@ -165,44 +159,24 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _stop_signal() -> asyncio.Event:
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    return stopped
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m registry", description="The control plane: from Consul to xDS.")
-    for name, (default, meaning) in _FLAGS.items():
-        told = f"{meaning} [{_variable(name)}; default: {default or 'none'}]"
-        parser.add_argument(f"--{name}", metavar="X", help=told.replace("%", "%%"))
+    program.add_flags(parser, _FLAGS)
     return parser
-
-
-def _variable(flag: str) -> str:
-    return f"SHAREMESH_{flag.replace('-', '_').upper()}"
 
 
 def _read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
     """The flags, else the environment, else the defaults. Raises BadSetting."""
-    given = {
-        flag: getattr(arguments, flag.replace("-", "_")) or environment.get(_variable(flag)) or default
-        for flag, (default, _) in _FLAGS.items()
-    }
-    try:
-        place = config.parse(given["registry"])
-    except ValueError as error:
-        raise BadSetting(f"--registry: {given['registry']!r} {error}") from error
+    given = program.given(arguments, environment, _FLAGS)
+    place = program.place(given["registry"])
     if not isinstance(place, config.Consul):
         raise BadSetting("--registry: a control plane follows Consul: give consul://host:8500")
     host, port = _address(given["listen"])
     advertise = given["advertise"].strip("[]") or host
     if advertise in EVERYWHERE:
         raise BadSetting(f"--advertise: {host} is every address: say by which of them others reach this plane")
-    return Settings(
-        place, host, port, advertise, given["zone"], _seconds(given["grace"]), _token(given), _identity(given)
-    )
+    grace, token = program.seconds("grace", given["grace"]), program.file("registry-token", given["registry-token"])
+    return Settings(place, host, port, advertise, given["zone"], grace, token, _identity(given))
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -212,33 +186,8 @@ def _address(text: str) -> tuple[str, int]:
         raise BadSetting(f"--listen: {error}, such as 127.0.0.1:18000") from error
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 86400:
-        raise BadSetting(f"--grace: {text!r} is not a number of seconds, such as 30")
-    return seconds
-
-
-def _token(given: Mapping[str, str]) -> Path | None:
-    file = Path(given["registry-token"])
-    if given["registry-token"] and not file.is_file():
-        raise BadSetting(f"--registry-token: there is no file {file}")
-    return file if given["registry-token"] else None
-
-
 def _identity(given: Mapping[str, str]) -> Path | None:
     return Path(given["tls"]) / NAME if given["tls"] else None
-
-
-class _Lines(logging.Formatter):
-    """A line a record, with the values that its event came with."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        values = record.args if isinstance(record.args, Mapping) else {}
-        return " ".join([super().format(record), *(f"{name}={value!r}" for name, value in values.items())])
 
 
 if __name__ == "__main__":
