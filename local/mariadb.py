@@ -108,6 +108,13 @@ def find() -> Programs:
     return Programs(str(base / "sbin/mariadbd"), str(base / "bin/mariadb-install-db"), base, environment)
 
 
+def version() -> str:
+    """What the server says of its version, a line."""
+    programs = find()
+    command = programs.command(programs.server, "--version")
+    return subprocess.run(command, env=programs.environment, capture_output=True, text=True, check=True).stdout
+
+
 def start(directory: Path, *more: str, preload: Path | None = None) -> Server:
     """Starts an empty server on a free loopback port with its files in `directory`, and waits until it answers.
 

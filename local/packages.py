@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -22,19 +23,23 @@ class Missing(RuntimeError):
     never skipped."""
 
 
-def fetch(root: Path, what: str, packages: Sequence[str], alone: Sequence[str] = (), suite: str = "") -> None:
+def fetch(
+    root: Path, what: str, packages: Sequence[str], alone: Sequence[str] = (), suite: str = "", beside: str = ""
+) -> None:
     """Unpacks `packages`, and each library that they need and this system lacks, into `root`.
 
     From the system's own package sources (security updates included) with lists of our own. `alone` come without what
     they need; so does everything from a `suite` that the system does not name, such as "bullseye": it is read from the
-    system's own mirror and checked against Debian's keys. Raises Missing with the program's name, `what`.
+    system's own mirror and checked against Debian's keys. A suite `beside` the system's sources, such as
+    "bookworm-backports", gives those that name it ("zabbix-server-mysql/bookworm-backports"), with what they need.
+    Raises Missing with the program's name, `what`.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise Missing(f"{what} is not installed, and this system has no apt to fetch it with: {_advice(what)}")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent) as folder:
         work = Path(folder)
-        options = _sources_of(work, what, suite) if suite else {}
+        options = _sources_of(work, what, suite or beside, bool(beside)) if suite or beside else {}
         _apt(work, what, options, "update")
         wanted = list(alone)
         if suite:
@@ -44,7 +49,8 @@ def fetch(root: Path, what: str, packages: Sequence[str], alone: Sequence[str] =
             found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", plan, re.MULTILINE)
             # Those that are installed already are not in the plan.
             wanted += [f"{name}={version}" for name, version in found]
-            wanted += [name for name in packages if name not in {name for name, _ in found}]
+            planned = {name for name, _ in found}
+            wanted += [name for name in packages if name.partition("/")[0] not in planned]
         _apt(work, what, options, "download", *wanted)
         for package in work.glob("*.deb"):
             subprocess.run(["dpkg", "-x", str(package), str(work / "root")], check=True)
@@ -64,26 +70,47 @@ def _advice(what: str) -> str:
     return f"install {what} so that its programs are on PATH."
 
 
-def _sources_of(work: Path, what: str, suite: str) -> dict[str, str]:
-    """Options by which apt reads one more suite of the mirror that the system already uses, and nothing else."""
+def _sources_of(work: Path, what: str, suite: str, beside: bool) -> dict[str, str]:
+    """Options by which apt reads one more suite of the mirror that the system already uses, and nothing else, unless
+    `beside` what the system's own sources have."""
+    if beside and any(release == suite for release, _, _ in _targets()):
+        # Named by the system too, perhaps with other keys, which apt refuses.
+        return {}
     # Of sources whose lists were never read, apt tells nothing: then they are read here.
     mirrors = _mirrors() or (_apt(work, what, {}, "update") and _mirrors(work / "lists"))
     if not mirrors or not KEYRING.is_file():
         raise Missing(f"{what} is not installed, and apt knows no Debian mirror to fetch it from: {_advice(what)}")
-    source = work / "sources.list"
+    parts = work / "sources.list.d"
+    parts.mkdir()
+    source = parts / f"{suite}.list"
     source.write_text(f"deb [signed-by={KEYRING}] {mirrors[0]} {suite} main\n")
-    return {"Dir::Etc::sourcelist": str(source), "Dir::Etc::sourceparts": "-"}
+    if not beside:
+        return {"Dir::Etc::sourcelist": str(source), "Dir::Etc::sourceparts": "-"}
+    for own in _system_sources().glob("*.*"):
+        shutil.copy(own, parts)
+    return {"Dir::Etc::sourceparts": str(parts)}
+
+
+def _system_sources() -> Path:
+    """The folder of the system's package sources, beside which there may be a sources.list."""
+    command = ["apt-config", "shell", "FOLDER", "Dir::Etc::sourceparts/d"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Path(shlex.split(told.stdout)[0].partition("=")[2])
 
 
 def _mirrors(lists: Path | None = None) -> list[str]:
     """Where the system's packages come from, by these lists, else by the system's own."""
+    # Updates and security have names such as bookworm-updates, and do not carry whole suites.
+    return [uri for suite, component, uri in _targets(lists) if component == "main" and not re.search("[-/]", suite)]
+
+
+def _targets(lists: Path | None = None) -> list[list[str]]:
+    """Suite, component and address of each of the system's package lists."""
     command = ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
     if lists:
         command.append(f"-oDir::State::Lists={lists}")
     targets = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = [line.split() for line in targets.stdout.splitlines()]
-    # Updates and security have names such as bookworm-updates, and do not carry whole suites.
-    return [line[2] for line in lines if len(line) == 3 and line[1] == "main" and not re.search("[-/]", line[0])]
+    return [line.split() for line in targets.stdout.splitlines() if len(line.split()) == 3]
 
 
 def _apt(work: Path, what: str, more: dict[str, str], *arguments: str) -> str:

@@ -1,7 +1,11 @@
 """Free loopback ports for programs that must be told theirs before they start."""
 
 import contextlib
+import random
 import socket
+
+# What the system gives to nobody by itself, on Linux and elsewhere.
+LOWEST, HIGHEST = 10_000, 32_767
 
 
 def free(count: int = 1, host: str = "127.0.0.1") -> list[int]:
@@ -25,3 +29,12 @@ def free(count: int = 1, host: str = "127.0.0.1") -> list[int]:
 def free_one(host: str = "127.0.0.1") -> int:
     """One free port."""
     return free(1, host)[0]
+
+
+def free_low(host: str = "127.0.0.1") -> int:
+    """A free TCP port of at most 32767: Zabbix's server takes no others."""
+    while True:
+        port = random.randint(LOWEST, HIGHEST)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((host, port))
+            return port
