@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -14,7 +15,8 @@ import consul.aio  # type: ignore[import-untyped]
 from consul.callback import CB  # type: ignore[import-untyped]
 
 from registry import config
-from registry.instance import CRITICAL, PASSING, Instance, of_tags
+from registry.entries import Lock, instances_of, lock_of, state_of, text_of, values_of
+from registry.instance import CRITICAL, PASSING, Instance
 
 T = TypeVar("T")
 _log = logging.getLogger("sharemesh.registry")
@@ -39,7 +41,6 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-_WORST_FIRST = ("maintenance", CRITICAL, "warning", PASSING)
 
 
 class RegistryAway(Exception):
@@ -127,7 +128,7 @@ class Consul:
             checks = await client.agent.checks(filter_expr=f'ServiceID == "{id}"', token=token)
             # Nothing at all, not even an empty object, is py-consul's word for a 404.
             _done(checks is not None)
-            return _state(checks.values()) if checks else None
+            return state_of(checks.values()) if checks else None
 
         return await (self._ask_at(at, ask) if at else self._ask(ask))
 
@@ -135,7 +136,7 @@ class Consul:
         """All that are registered, whatever their state, in order. Raises RegistryAway."""
 
         async def ask(client: Any, token: str) -> list[Instance]:
-            return _instances((await _found(client, service, token))[1])
+            return instances_of((await _found(client, service, token))[1])
 
         return await self._ask(ask)
 
@@ -160,7 +161,7 @@ class Consul:
 
         async def ask(client: Any, token: str) -> str | None:
             found = (await client.kv.get(key, token=token))[1]
-            return None if found is None else _text(found["Value"])
+            return None if found is None else text_of(found["Value"])
 
         return await self._ask(ask)
 
@@ -168,24 +169,26 @@ class Consul:
         """All keys that begin so, with their values. Raises RegistryAway."""
 
         async def ask(client: Any, token: str) -> dict[str, str]:
-            return _values((await client.kv.get(prefix, recurse=True, token=token))[1])
+            return values_of((await client.kv.get(prefix, recurse=True, token=token))[1])
 
         return await self._ask(ask)
 
-    def watch_instances(self, service: str) -> AsyncIterator[list[Instance]]:
+    def watch_instances(self, service: str, is_any_state: bool = False) -> AsyncIterator[list[Instance]]:
         """The passing instances now, and again whenever they have changed; while Consul is away, nothing.
 
-        [] is also what Consul answers to a token that may not see the service.
+        [] is also what Consul answers to a token that may not see the service. `is_any_state`: those that do not pass,
+        too.
         """
 
         wait = WAIT_SECONDS
+        wanted = {} if is_any_state else {"passing": "1"}
 
         async def ask(index: int | None, client: Any, token: str) -> tuple[int, list[Instance]]:
             nonlocal wait
-            more = {"passing": "1", "wait": f"{wait}s"} | ({"index": str(index)} if index else {})
+            more = wanted | {"wait": f"{wait}s"} | ({"index": str(index)} if index else {})
             at, nodes = await _found(client, service, token, **more)
             wait = WAIT_SECONDS if nodes else DOUBT_SECONDS
-            return at, _instances(nodes)
+            return at, instances_of(nodes)
 
         return self._watch(service, ask)
 
@@ -195,9 +198,93 @@ class Consul:
         async def ask(index: int | None, client: Any, token: str) -> tuple[int, dict[str, str]]:
             answer = client.kv.get(prefix, recurse=True, index=index, wait=f"{WAIT_SECONDS}s", token=token)
             at, entries = await answer
-            return int(at), _values(entries)
+            return int(at), values_of(entries)
 
         return self._watch(prefix, ask)
+
+    async def session(self, name: str, ttl: int, delay: int) -> str:
+        """A new session, which ends unless it is renewed within `ttl` seconds (Consul takes up to twice that).
+
+        A lock that it holds then is free `delay` seconds later. Raises RegistryAway.
+        """
+
+        async def ask(client: Any, token: str) -> str:
+            with _needing("session:write"):
+                # Without checks: by default it would end with the agent that it was made with, whom all can do without.
+                return str(await client.session.create(name, checks=[], ttl=ttl, lock_delay=delay, token=token))
+
+        return await self._ask(ask)
+
+    async def renew(self, session: str) -> bool:
+        """Whether the session still is, and goes on. Raises RegistryAway."""
+
+        async def ask(client: Any, token: str) -> bool:
+            with _needing("session:write"):
+                try:
+                    await client.session.renew(session, token=token)
+                except consul.NotFound:
+                    return False
+            return True
+
+        return await self._ask(ask)
+
+    async def end(self, session: str) -> None:
+        """End the session. Raises RegistryAway."""
+
+        async def ask(client: Any, token: str) -> None:
+            with _needing("session:write"):
+                _done(await client.session.destroy(session, token=token))
+
+        await self._ask(ask)
+
+    async def acquire(self, key: str, value: str, session: str) -> bool:
+        """Lock the key for the session, and set it, unless another has it or had it a moment ago. RegistryAway."""
+        return await self._lock(key, value, acquire=session)
+
+    async def release(self, key: str, session: str) -> None:
+        """Free the key, and empty it, if it is the session's; others may have it at once. Raises RegistryAway."""
+        await self._lock(key, "", release=session)
+
+    async def _lock(self, key: str, value: str, **how: str) -> bool:
+        async def ask(client: Any, token: str) -> bool:
+            with _needing("key:write"):
+                return bool(await client.kv.put(key, value.encode(), **how, token=token))
+
+        return await self._ask(ask)
+
+    async def lock(self, key: str) -> Lock:
+        """Who holds the key now. Raises RegistryAway."""
+
+        async def ask(client: Any, token: str) -> Lock:
+            with _needing("key:read"):
+                return lock_of((await client.kv.get(key, token=token))[1])
+
+        return await self._ask(ask)
+
+    def watch_lock(self, key: str) -> AsyncIterator[Lock]:
+        """Who holds the key now, and again whenever that has changed; while Consul is away, nothing."""
+
+        async def ask(index: int | None, client: Any, token: str) -> tuple[int, Lock]:
+            at, entry = await client.kv.get(key, index=index, wait=f"{WAIT_SECONDS}s", token=token)
+            return int(at), lock_of(entry)
+
+        return self._watch(key, ask)
+
+    async def leader(self, at: str) -> str:
+        """The leader, host:port of its Raft, by the agent at one of the addresses; "": none. Raises RegistryAway."""
+
+        async def ask(client: Any, token: str) -> str:
+            return str(await client.status.leader() or "")
+
+        return await self._ask_at(at, ask)
+
+    async def servers(self, at: str) -> list[str]:
+        """The servers, host:port of their Raft each, by the agent at one of the addresses. Raises RegistryAway."""
+
+        async def ask(client: Any, token: str) -> list[str]:
+            return [str(server) for server in await client.status.peers() or ()]
+
+        return await self._ask_at(at, ask)
 
     async def _watch(
         self, what: str, ask: Callable[[int | None, Any, str], Awaitable[tuple[int, T]]]
@@ -346,6 +433,15 @@ def _check(instance: Instance, is_tls: bool, has_passed: bool) -> dict[str, obje
     return check
 
 
+@contextmanager
+def _needing(right: str) -> Iterator[None]:
+    """Says which right it is that an ACL token has not: older Consuls leave it at "Permission denied"."""
+    try:
+        yield
+    except consul.ACLPermissionDenied as error:
+        raise consul.ACLPermissionDenied(f"{error} ({right} is needed)") from error
+
+
 def _complaint(error: Exception) -> str:
     if isinstance(error, consul.ACLPermissionDenied | consul.ACLDisabled):
         said = f"refuses: {error}: check the ACL token"
@@ -363,37 +459,3 @@ def _done(is_done: bool) -> None:
     """py-consul says False for a 404."""
     if not is_done:
         raise ValueError("404 Not Found")
-
-
-def _instances(nodes: Iterable[Mapping[str, Any]]) -> list[Instance]:
-    """In order; one that several agents know is there once, in its best state."""
-    best: dict[str, Instance] = {}
-    for node in nodes:
-        service = node["Service"]
-        instance = of_tags(
-            service=service["Service"],
-            id=service["ID"],
-            host=service["Address"] or node["Node"]["Address"],
-            port=service["Port"],
-            tags=service["Tags"] or (),
-            metrics=(service["Meta"] or {}).get("metrics", ""),
-            state=_state(node["Checks"]),
-        )
-        known = best.setdefault(instance.id, instance)
-        if _WORST_FIRST.index(instance.state) > _WORST_FIRST.index(known.state):
-            best[instance.id] = instance
-    return sorted(best.values(), key=lambda instance: (instance.service, instance.id))
-
-
-def _state(checks: Iterable[Mapping[str, Any]]) -> str:
-    """The worst of all checks, as Consul itself sums them up; none at all is passing."""
-    states = {"maintenance" if "_maintenance" in check["CheckID"] else check["Status"] for check in checks}
-    return next((state for state in _WORST_FIRST if state in states), PASSING)
-
-
-def _values(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
-    return {entry["Key"]: _text(entry["Value"]) for entry in entries or ()}
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace")

@@ -45,14 +45,14 @@ def place(text: str) -> config.Static | config.Consul:
         raise BadSetting(f"--registry: {text!r} {error}") from error
 
 
-def seconds(flag: str, text: str, least: float = 0.0) -> float:
+def seconds(flag: str, text: str, least: float = 0.0, most: float = 86400.0) -> float:
     """The number of seconds that a flag says. Raises BadSetting."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not least <= number < 86400:
-        raise BadSetting(f"--{flag}: {text!r} is not a number of seconds from {least:g} to a day, such as 30")
+    if not least <= number <= most:
+        raise BadSetting(f"--{flag}: {text!r} is not a number of seconds from {least:g} to {most:g}, such as 30")
     return number
 
 

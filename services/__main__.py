@@ -151,6 +151,13 @@ def certs(arguments: argparse.Namespace) -> int:
     return certs.run(arguments)
 
 
+def zabbix(arguments: argparse.Namespace) -> int:
+    """Teach a Zabbix what the mesh is: template, hosts, and whom to tell of problems."""
+    from monitoring import provision
+
+    return provision.run(arguments)
+
+
 def _place(settings: Settings) -> "commands.Place":
     """Whom the commands of the mesh ask, and as whom."""
     from registry import commands
@@ -262,6 +269,13 @@ def _parser(asked: str) -> argparse.ArgumentParser:
         from registry.certs import add_arguments as add_those_of_certs
 
         add_those_of_certs(one)
+    one = commands.add_parser("zabbix", help=zabbix.__doc__, description=zabbix.__doc__)
+    one.set_defaults(run=zabbix)
+    one.add_argument("what", choices=("provision",))
+    if asked == zabbix.__name__:
+        from monitoring.plan import add_arguments as add_those_of_zabbix
+
+        add_those_of_zabbix(one)
     return parser
 
 

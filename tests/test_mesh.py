@@ -95,6 +95,8 @@ class Load:
                 await asyncio.sleep(PAUSE)
 
 
+# In short it is a row of tests/test_chaos.py.
+@pytest.mark.slow
 def test_a_rolling_restart_under_load_costs_no_call(mesh: Mesh) -> None:
     load = Load()
 

@@ -21,7 +21,7 @@ from services.chassis.contract import Method
 from services.chassis.deadlines import Deadlines, Task
 from services.chassis.errors import DeadlinePassed, Error, Internal, Unauthenticated, Unavailable
 from services.chassis.handlers import Context, Handler, Respond, answering, streaming, streams
-from services.chassis.telemetry import Record, Telemetry
+from services.chassis.telemetry import Record, Telemetry, kind_of
 
 _QUIET_SECONDS = 0.05
 _PATIENCE_SECONDS = 1.0
@@ -121,6 +121,7 @@ class Pipeline:
             principal, record.actor, good_for = await self._verifier.bearer(
                 headers.authorization, self._telemetry.pseudonym
             )
+            record.caller = kind_of(principal)
             method.admit(principal)
             if method.is_stream and arrival + good_for < deadline:
                 self._deadlines.set(task, arrival + good_for)

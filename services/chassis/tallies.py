@@ -1,4 +1,4 @@
-"""RPCs counted by status and sorted by duration, for Prometheus to collect.
+"""RPCs counted by status, refusal and caller, and sorted by duration, for Prometheus to collect.
 
 Its client's own counters keep a lock for each number and look a label's numbers up each time, which every call would
 pay for; here one event loop counts, and a scrape reads.
@@ -39,11 +39,18 @@ class Tallies(Collector):
 
     def __init__(self) -> None:
         self._of: dict[str, Tally] = {}
+        self._callers: dict[str, Counter[str]] = {}
+        # By ErrorReason, such as "STOCK_EXHAUSTED".
+        self.refusals: Counter[str] = Counter()
 
     def of(self, rpc: str) -> Tally:
         """The tally of an RPC, the same for whoever asks."""
         tally = self._of.get(rpc)
         return self._of.setdefault(rpc, Tally()) if tally is None else tally
+
+    def callers_of(self, service: str) -> Counter[str]:
+        """How many RPCs each kind of caller has sent to a service ("redeem"); the same for whoever asks."""
+        return self._callers.setdefault(service, Counter())
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus is told."""
@@ -58,8 +65,14 @@ class Tallies(Collector):
                 (bound, float(total)) for bound, total in zip(_LABELS, accumulate(tally.by_duration), strict=True)
             ]
             durations.add_metric([rpc], buckets, tally.seconds)
-        yield rpcs
-        yield durations
+        calls = CounterMetricFamily("sharemesh_calls", "RPCs by caller and service.", labels=["caller", "service"])
+        for service, callers in list(self._callers.items()):
+            for caller, count in list(callers.items()):
+                calls.add_metric([caller, service], count)
+        refusals = CounterMetricFamily("sharemesh_refusals", "RPCs refused, by the reason told.", labels=["reason"])
+        for reason, count in list(self.refusals.items()):
+            refusals.add_metric([reason], count)
+        yield from (rpcs, durations, calls, refusals)
 
 
 RPCS = Tallies()

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from services.chassis import logs
 from services.chassis.call import ANONYMOUS, Principal
 from services.chassis.keys import Keyring
+from services.chassis.settings import SERVICES
 from services.chassis.tallies import RPCS
 from services.chassis.trace import Trace
 
@@ -33,6 +34,8 @@ class Record:
     arrival: float
     # The principal's pseudonym; "" for the anonymous and for who is not known yet.
     actor: str = ""
+    # By kind_of(); stays so if the caller could not be told.
+    caller: str = "unknown"
     code: str = "OK"
     reason: str = ""
     notes: dict[str, str] = field(default_factory=dict)
@@ -58,11 +61,19 @@ def _naming(message: Descriptor) -> tuple[str, ...]:
     )
 
 
+def kind_of(principal: Principal) -> str:
+    """What a caller is counted as: a service of the mesh by its name, a person by the role only ("customer")."""
+    if principal.role == "SERVICE" and principal.subject in SERVICES:
+        return principal.subject
+    return principal.role.lower()
+
+
 class Telemetry:
     """Writes the events of one service."""
 
     def __init__(self, service: str, keys: Keyring) -> None:
         self._service = service
+        self._callers = RPCS.callers_of(service)
         self._pseudonym_key = keys.derive("telemetry-pseudonym")
         self._log = logs.of(service)
         self._events = logs.Events(service)
@@ -71,6 +82,9 @@ class Telemetry:
         """Count the RPC and write its event."""
         seconds = time.monotonic() - record.arrival
         RPCS.of(record.rpc).count(record.code, seconds)
+        self._callers[record.caller] += 1
+        if record.reason:
+            RPCS.refusals[record.reason] += 1
         event = {
             "event": "rpc",
             "level": "info",

@@ -513,6 +513,56 @@ def test_metrics_count_each_rpc_by_its_status(settings: Settings) -> None:
     assert 'sharemesh_rpc_seconds_bucket{le="+Inf",rpc="ProbeService.Say"}' in text
 
 
+async def counted(house: House, family: str) -> dict[str, float]:
+    """The numbers of a family of /metrics by their labels, as they stand there."""
+    url = f"http://127.0.0.1:{house.metrics_port}/metrics"
+    text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+    lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith(family + "{")]
+    return {labels.removeprefix(family): float(number) for labels, _, number in lines}
+
+
+def test_metrics_count_refusals_by_their_reason(settings: Settings) -> None:
+    async def main() -> tuple[dict[str, float], dict[str, float]]:
+        async with serving(settings) as house:
+            before = await counted(house, "sharemesh_refusals_total")
+            await send(house.channel, "Say", say())
+            for _ in range(2):
+                await refused(send(house.channel, "Manage", say()))
+            await refused(send(house.channel, "Manage", say(), authorization="Bearer nonsense"))
+            return before, await counted(house, "sharemesh_refusals_total")
+
+    before, after = server.on_uvloop(main())
+    grown = {reason: count - before.get(reason, 0) for reason, count in after.items()}
+    assert {reason: count for reason, count in grown.items() if count} == {
+        '{reason="TOKEN_MISSING"}': 2,
+        '{reason="TOKEN_INVALID"}': 1,
+    }
+
+
+def test_metrics_count_callers_by_their_role_or_service_and_name_no_person(settings: Settings) -> None:
+    async def main() -> tuple[dict[str, float], dict[str, float]]:
+        async with serving(settings) as house:
+            before = await counted(house, "sharemesh_calls_total")
+            await send(house.channel, "Say", say())
+            await refused(send(house.channel, "Say", say(), authorization="Bearer nonsense"))
+            await refused(send(house.channel, "Say", say(), authorization=house.token("customer", "redeem")))
+            callers = [("merchant", "m1"), ("merchant", "m2"), ("service", "audit"), ("service", "a stranger")]
+            for role, subject in callers:
+                await send(house.channel, "Say", say(), authorization=house.token(role, subject))
+            return before, await counted(house, "sharemesh_calls_total")
+
+    before, after = server.on_uvloop(main())
+    grown = {labels: count - before.get(labels, 0) for labels, count in after.items()}
+    assert {labels: count for labels, count in grown.items() if count} == {
+        '{caller="anonymous",service="entry"}': 1,
+        '{caller="unknown",service="entry"}': 1,
+        '{caller="merchant",service="entry"}': 2,
+        '{caller="customer",service="entry"}': 1,
+        '{caller="audit",service="entry"}': 1,
+        '{caller="service",service="entry"}': 1,
+    }
+
+
 async def health(channel: grpc.aio.Channel, service: str = "") -> int:
     stub: Any = health_pb2_grpc.HealthStub(channel)
     return int((await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status)

@@ -23,3 +23,11 @@ def mortal(tmp_path: Path) -> Iterator[Agent]:
     agent = consul.start(tmp_path / "mortal")
     yield agent
     agent.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """One with ACLs: without a token nothing is seen."""
+    agent = consul.start(tmp_path_factory.mktemp("guarded"), acl=True)
+    yield agent
+    agent.stop()

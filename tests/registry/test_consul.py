@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +22,6 @@ from registry.instance import CRITICAL, PASSING, Instance
 from tests.registry.patients import PATIENCE, at, serving, until
 
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """One with ACLs: without a token nothing is seen."""
-    agent = local.start(tmp_path_factory.mktemp("guarded"), acl=True)
-    yield agent
-    agent.stop()
 
 
 def of(*agents: Agent, token: Callable[[], str] | None = None, tls: Path | None = None) -> Consul:
@@ -513,5 +505,31 @@ def test_a_closed_consul_is_a_mistake_of_ours(agent: Agent) -> None:
             assert await registry.value("a") is None
         with pytest.raises(RuntimeError, match="outside of its async context"):
             await registry.value("a")
+
+    run(story)
+
+
+def test_who_watches_any_state_is_told_of_those_that_do_not_pass_too(agent: Agent) -> None:
+    async def story() -> None:
+        async with of(agent) as registry:
+            answers = registry.watch_instances("entry", is_any_state=True)
+            assert await said_next(answers) == []
+            dead = at(dead_port(), "entry")
+            await registry.register(dead, is_tls=False)
+            assert await said_next(answers) == [replace(dead, state=CRITICAL)]
+            await registry.deregister(dead.id)
+            assert await said_next(answers) == []
+
+    run(story)
+
+
+def test_each_address_tells_who_leads_and_which_servers_there_are(agent: Agent) -> None:
+    async def story() -> None:
+        nobody = f"127.0.0.1:{dead_port()}"
+        async with Consul(config.Consul((nobody, agent.address))) as registry:
+            leader = await registry.leader(at=agent.address)
+            assert await registry.servers(at=agent.address) == [leader]
+            with pytest.raises(RegistryAway, match="refused"):
+                await registry.leader(at=nobody)
 
     run(story)

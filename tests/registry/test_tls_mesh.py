@@ -200,6 +200,8 @@ def test_envoy_too_calls_only_whom_it_is_told_to_expect(mesh: Path, tmp_path: Pa
     asyncio.run(story())
 
 
+# In short it is a row of tests/test_chaos.py.
+@pytest.mark.slow
 def test_certificates_are_rotated_under_load_and_no_call_fails(
     mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
