@@ -13,10 +13,10 @@ ARGS ?=
 SCALE ?= audit=2,redeem=3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mesh mariadb galera openapi consul envoy maven bench bench-full chaos clean
+.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mesh mariadb galera openapi consul zabbix chromium envoy maven bench bench-full bench-monitoring chaos monitor-demo clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(DEV) ## Build .venv with everything that running, checking and testing need
 
@@ -29,10 +29,10 @@ demo: $(RUNTIME) ## Play the journey and exit, non-zero if a step's outcome is n
 mesh: $(DEV) mariadb consul envoy ## Start the mesh: Consul, MariaDB, control planes, instances by SCALE, the gateway; stay up
 	@$(BIN)/python -m local mesh --scale '$(SCALE)' $(ARGS)
 
-test: $(DEV) mariadb consul envoy maven ## Run every test that is not marked slow, on SQLite and on a real MariaDB
+test: $(DEV) mariadb consul envoy maven zabbix ## Run every test that is not marked slow, on SQLite and on a real MariaDB
 	@$(BIN)/pytest -m 'not slow' $(ARGS)
 
-test-slow: $(DEV) mariadb consul envoy galera ## Run the tests marked slow (before a release)
+test-slow: $(DEV) mariadb consul envoy galera zabbix chromium ## Run the tests marked slow (before a release)
 	@$(BIN)/pytest -m slow $(ARGS)
 
 test-galera: $(DEV) mariadb consul galera ## Run the tests on three Galera nodes, of which some are killed
@@ -77,6 +77,12 @@ galera: $(DEV) ## Make sure that Galera is here (else fetched into .cache/, with
 consul: $(DEV) ## Make sure that Consul is here (else fetched into .cache/, without root)
 	@$(BIN)/python -m local.consul
 
+zabbix: $(DEV) ## Make sure that Zabbix is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m local.zabbix
+
+chromium: $(DEV) ## Make sure that Chromium is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m local.browser
+
 openapi: $(DEV) ## Write docs/openapi.yaml from protos/ (needs Go)
 	@command -v go >/dev/null || { echo 'make openapi needs Go 1.23 or newer on PATH: see https://go.dev/doc/install'; exit 1; }
 	@GOBIN=$(CURDIR)/.cache/go/bin go install github.com/google/gnostic/cmd/protoc-gen-openapi@$(GNOSTIC)
@@ -96,6 +102,12 @@ bench: $(BENCH) mariadb ## Measure the hot path beside its rivals, 20 minutes at
 
 bench-full: $(BENCH) mariadb ## Measure the rows too that no goal needs, for an hour
 	@$(BIN)/python -m bench --full $(ARGS)
+
+monitor-demo: $(DEV) mariadb consul envoy zabbix ## Let a real Zabbix watch a mesh, break it, and tell when who was told
+	@$(BIN)/python -m chaos.monitored $(ARGS)
+
+bench-monitoring: $(BENCH) mariadb consul envoy zabbix ## Measure what the sidecar costs, 5 minutes
+	@$(BIN)/python -m bench.monitoring $(ARGS)
 
 clean: ## Remove .venv, caches and the local database
 	rm -rf .venv .cache var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
