@@ -1,5 +1,6 @@
 """Puts a mesh of this machine under the eyes of a Zabbix of this machine."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,14 +36,15 @@ def prepared(mesh: Mesh, stack: Stack, beat: int, folder: Path | None = None) ->
         "--zabbix-host": HOST,
         "--mesh-host": MESH_HOST,
         "--registry": mesh.environment["SHAREMESH_REGISTRY"],
-        "--database": mesh.database,
         "--beat": str(beat),
         "--monitoring-var": str(folder or mesh.directory / "sidecar"),
     }
     if mesh.gateway:
         flags["--gateway"] = mesh.gateway_address
     command = [sys.executable, "-m", "monitoring", *(part for flag in flags.items() for part in flag)]
-    return Process("sidecar", "sidecar", command, ROOT, mesh.directory / "sidecar.log")
+    # What may have a password in it is no flag, since everybody can see those.
+    environment = {**os.environ, "SHAREMESH_DATABASE": mesh.database}
+    return Process("sidecar", "sidecar", command, ROOT, mesh.directory / "sidecar.log", environment)
 
 
 def start(sidecar: Process) -> None:

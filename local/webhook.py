@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # Zabbix alerts in a fraction of a second; a busy machine takes many times that.
-AWAIT_SECONDS = 30.0
+AWAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

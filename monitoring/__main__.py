@@ -25,8 +25,8 @@ NAME = "sidecar"
 # As whom it calls the services and Consul where the mesh has mutual TLS.
 IDENTITY = "client"
 _ZABBIX_PORT = 10051
-# Readers begin anew after two minutes in which nobody asked them.
-MOST_BEAT_SECONDS = 60.0
+# The templates' triggers take a minute without a word for silence, and a value may come a beat late.
+MOST_BEAT_SECONDS = 20.0
 _FLAGS = {
     "zabbix": ("", f"Zabbix servers or proxies, host[:{_ZABBIX_PORT}],...; tried in turn"),
     "zabbix-host": ("", "this machine's host in Zabbix; by default the machine's name"),
@@ -38,7 +38,7 @@ _FLAGS = {
     "registry": ("consul://127.0.0.1:8500", "consul://host:8500[,...], consul+tls://, or static:service=host:port,..."),
     "registry-token": ("", "file with the ACL token"),
     "tls": ("", "folder of `sharemesh certs`, if the mesh has mutual TLS"),
-    "database": ("", "URL of the database; without, neither it nor the business is looked at"),
+    "database": ("", "URL of the database; without, the sidecar does not tell of the mesh either"),
     "gateway": ("", "gateways of this machine, host:port,... or https://host:port,..."),
     "gateway-authorities": ("", "PEM bundle by which a gateway's certificate is trusted; by default the system's"),
     "metrics": ("", "pages of /metrics that the registry does not tell of, host:port,...; for a static registry"),
@@ -86,7 +86,8 @@ async def _tell(settings: Settings) -> int:
         async with AsyncExitStack() as at_end:
             outbox = Outbox(settings.var / "outbox.db", sender)
             at_end.push_async_callback(asyncio.to_thread, outbox.close)
-            sidecar = Sidecar(await sources.opened(settings.sources, at_end), outbox, settings.host, settings.beat)
+            readers, chores = await sources.opened(settings.sources, at_end)
+            sidecar = Sidecar(readers, outbox, settings.host, settings.beat, chores)
             sys.stdout.write(f"{NAME} tells for {settings.host}\n")
             sys.stdout.flush()
             await sidecar.run(stopped)

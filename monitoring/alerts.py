@@ -106,9 +106,10 @@ def _media_type(webhook: Webhook, pages: str) -> Mapping[str, Any]:
         "parameters": [{"name": name, "value": value} for name, value in (given | _PARAMETERS).items()],
         # The API tells it without the newline at its end.
         "script": resources.files("monitoring").joinpath("webhook.js").read_text("utf-8").strip(),
-        # A receiver that takes longer hangs; what was not told is tried again, three times altogether.
+        # A receiver that takes longer hangs. It may be away for minutes, as when it is started again, and Zabbix
+        # has no longer pauses than a minute; people are to be told within seconds.
         "timeout": "10s",
-        "maxattempts": 3,
+        "maxattempts": 30,
         "attempt_interval": "10s",
         "message_templates": [
             {"eventsource": _TRIGGERS, "recovery": kind, "subject": subject, "message": subject}

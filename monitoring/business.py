@@ -60,11 +60,11 @@ class Business:
         self._invariants = Invariants(self._connection, self._rows, self._wait, self._ticks)
 
     def read(self) -> Readings:
-        """What can be told now; nothing while the database is away, which is logged once and found again by itself."""
+        """What can be told now, and whether that is all of it; what is amiss is logged once, and is found again."""
         before, self._asked = self._asked, self._ticks()
         if self._asked - before > ANEW_SECONDS:
             self._begin()
-        told: Readings = {}
+        told: Readings = {key("business.readable"): 1}
         parts: dict[str, Callable[[], Readings]] = {
             "waiting": self._waiting,
             "stock": lambda: self._stock.read(self._microseconds()),
@@ -78,9 +78,10 @@ class Business:
                 told |= part()
             except TookTooLong as error:
                 self._complain(name, "business_slow", {"part": name, "error": str(error)})
+                told[key("business.readable")] = 0
             except Unreadable as error:
                 self._complain("", "business_unreadable", {"error": str(error)})
-                return {}
+                return {key("business.readable"): 0}
             else:
                 self._complaints.discard(name)
         if "" in self._complaints:

@@ -49,8 +49,10 @@ class Catalogue:
 
     def _counted(self, serving: Counter[str]) -> Readings:
         registered = Counter(one.service for one in self._census.instances)
-        readings: Readings = {key("service.discovery"): discovery({"{#SERVICE}": name} for name in NAMES)}
-        for name in NAMES:
+        # A list of addresses names no control plane, and maybe not every service.
+        names = NAMES if self._consul else [name for name in NAMES if registered[name]]
+        readings: Readings = {key("service.discovery"): discovery({"{#SERVICE}": name} for name in names)}
+        for name in names:
             readings[key("service.instances", name)] = serving[name]
             readings[key("service.registered", name)] = registered[name]
         return readings

@@ -5,6 +5,7 @@ import os
 import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from typing import Any
 
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if upkeep is not None:
             _print(upkeep)
+            _leave(upkeep.api, arguments)
     return 0
 
 
@@ -96,8 +98,17 @@ def _connected(arguments: argparse.Namespace) -> ZabbixAPI:
         whose = "--token" if token else "--user, --password-file"
         raise Refused(f"{whose}: Zabbix lets nobody in by it: {_said(error)}") from error
     if int(who["type"]) != _SUPER_ADMIN:
+        _leave(api, arguments)
         raise Refused(f"{who['username']} is no Super admin of Zabbix, and templates and media need one: give another")
     return api
+
+
+def _leave(api: ZabbixAPI, arguments: argparse.Namespace) -> None:
+    """End the session that a password began; a token has none."""
+    # One that cannot be ended runs out by itself, and what was asked for is done or refused already.
+    with suppress(APIRequestError, ProcessingError, OSError):
+        if arguments.user:
+            api.logout()
 
 
 def _found(arguments: argparse.Namespace) -> ZabbixAPI:

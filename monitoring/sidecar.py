@@ -1,6 +1,7 @@
 """The sidecar's beat: every reader is asked at once, and what it tells goes into the outbox with the beat's clock."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -66,13 +67,24 @@ class Source:
 
 
 class Sidecar:
-    """All sources of one machine; `host` is the machine's own Zabbix host, `beat` seconds lie between two beats."""
+    """All sources of one machine; `host` is the machine's own Zabbix host, `beat` seconds lie between two beats.
 
-    def __init__(self, sources: Sequence[Source], outbox: Outbox, host: str, beat: float) -> None:
+    `chores` are what goes on for the sources: if one of them ends, so does the sidecar, with what it raised.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        outbox: Outbox,
+        host: str,
+        beat: float,
+        chores: Sequence[asyncio.Task[None]] = (),
+    ) -> None:
         self._sources = sources
         self._outbox = outbox
         self._host = host
         self._beat = beat
+        self._chores = chores
         self._rates = Rates()
         self._process = psutil.Process()
         self._version = _installed()
@@ -83,6 +95,10 @@ class Sidecar:
         last = 0
         try:
             while not stopped.is_set():
+                for chore in self._chores:
+                    if chore.done():
+                        chore.result()
+                        raise RuntimeError(f"{chore.get_coro()} has ended")
                 clock = int(time.time() + _EARLY_SECONDS)
                 # The first beat may have come just before its second.
                 if clock != last:
@@ -103,6 +119,9 @@ class Sidecar:
             elif source.is_on():
                 source.task = asyncio.create_task(source.read())
                 source.task.add_done_callback(partial(self._take, source, clock, time.monotonic()))
+            else:
+                # Whoever is asked instead may do better.
+                source.has_failed, source.complaint = False, ""
         self._outbox.put(self._host, self._own(), clock)
 
     def _take(self, source: Source, clock: int, begin: float, task: asyncio.Task[Readings]) -> None:
@@ -166,6 +185,8 @@ def alone(host: str) -> socket.socket:
         holder.bind(f"\0sharemesh-sidecar/{host}"[:107])
     except OSError as error:
         holder.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
         raise AlreadyRuns(
             f"another sidecar of this machine tells for {host}: stop it, or give this one a --zabbix-host of its own"
         ) from error

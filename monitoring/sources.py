@@ -1,6 +1,8 @@
 """What a sidecar reads: each reader made of the settings, with the Zabbix host that it tells of."""
 
 import asyncio
+import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +25,8 @@ from registry.program import BadSetting
 
 # Of all sidecars of a mesh, the one that holds this tells of what belongs to none of its machines.
 ELECTION = "reporter"
+# A reporter whose database is away for so long lets somebody else try: it may be away for this machine alone.
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,15 @@ class Reporter:
     def __init__(self, settings: Settings, election: Election | None, database: Database | None) -> None:
         self._host = settings.host
         self._election = election
+        self._is_alone = isinstance(settings.registry, config.Static)
         self._database = database
         self._is_database_up: Value | None = None
+        self._well_at = time.monotonic()
 
     @property
     def is_on(self) -> bool:
         """Whether it is this sidecar."""
-        return self._election is None or self._election.is_held
+        return self._is_alone if self._election is None else self._election.is_held
 
     async def read(self) -> Readings:
         """Who it is, and whether its database was up at the last beat: without it no service serves."""
@@ -71,11 +77,22 @@ class Reporter:
         assert self._database is not None
         told = await asyncio.to_thread(self._database.read)
         self._is_database_up = told.get(key("db.up"))
+        now = time.monotonic()
+        if self._is_database_up or self._election is None or not self._election.is_held:
+            self._well_at = now
+        elif now > self._well_at + PATIENCE_SECONDS:
+            self._well_at = now
+            self._election.resign()
         return told
 
 
-async def opened(settings: Settings, at_end: AsyncExitStack) -> list[Source]:
-    """All readers, at work until `at_end`. Raises BadSetting and BadCertificate."""
+async def opened(
+    settings: Settings, at_end: AsyncExitStack, stands: bool = True
+) -> tuple[list[Source], list[asyncio.Task[None]]]:
+    """All readers, open until `at_end`, and what goes on for them meanwhile and never ends by itself.
+
+    `stands`: for the election. Raises BadSetting and BadCertificate.
+    """
     consul: Consul | None = None
     if isinstance(settings.registry, config.Consul):
         token = config.token_in(settings.token) if settings.token else None
@@ -85,8 +102,9 @@ async def opened(settings: Settings, at_end: AsyncExitStack) -> list[Source]:
         census = Census(settings.registry)
     heartbeat, calls, host = Heartbeat(census, settings.identity), Calls(census, settings.pages), Host()
     at_end.push_async_callback(heartbeat.close)
-    election = Election(consul, ELECTION, settings.host) if consul else None
     database, business = _of_database(settings, at_end)
+    # Who has no database could not tell of the business, and leaves it to those who have.
+    election = Election(consul, ELECTION, settings.host) if consul and database and stands else None
     reporter = Reporter(settings, election, database)
 
     async def read_host() -> Readings:
@@ -104,11 +122,9 @@ async def opened(settings: Settings, at_end: AsyncExitStack) -> list[Source]:
     if database and business:
         machine["database"] = reporter.read_database
         mesh["business"] = partial(asyncio.to_thread, business.read)
-    _start(at_end, census, election)
-    return [
-        *(Source(name, settings.host, read) for name, read in machine.items()),
-        *(Source(name, settings.mesh_host, read, lambda: reporter.is_on) for name, read in mesh.items()),
-    ]
+    sources = [Source(name, settings.host, read) for name, read in machine.items()]
+    sources += [Source(name, settings.mesh_host, read, lambda: reporter.is_on) for name, read in mesh.items()]
+    return sources, _started(at_end, [census.run()] if consul else [], [election.run()] if election else [])
 
 
 def _of_database(settings: Settings, at_end: AsyncExitStack) -> tuple[Database | None, Business | None]:
@@ -123,11 +139,9 @@ def _of_database(settings: Settings, at_end: AsyncExitStack) -> tuple[Database |
     return database, business
 
 
-def _start(at_end: AsyncExitStack, census: Census, election: Election | None) -> None:
-    """Has these follow the registry until the end, when an elected one gives its office away."""
-    tasks = [asyncio.create_task(census.run())]
-    if election:
-        tasks.append(asyncio.create_task(election.run()))
+def _started(at_end: AsyncExitStack, *chores: list[Coroutine[None, None, None]]) -> list[asyncio.Task[None]]:
+    """These as tasks until the end, when an elected one gives its office away."""
+    tasks = [asyncio.create_task(chore) for several in chores for chore in several]
 
     async def end() -> None:
         for task in tasks:
@@ -135,3 +149,4 @@ def _start(at_end: AsyncExitStack, census: Census, election: Election | None) ->
         await asyncio.gather(*tasks, return_exceptions=True)
 
     at_end.push_async_callback(end)
+    return tasks

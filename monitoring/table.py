@@ -24,7 +24,7 @@ FIRST_SECONDS = 2.0
 async def show(settings: Settings) -> int:
     """Print what two beats tell; returns the exit code, 1 if a reader failed."""
     async with AsyncExitStack() as at_end:
-        sources = await opened(settings, at_end)
+        sources, _ = await opened(settings, at_end, stands=False)
         await asyncio.sleep(FIRST_SECONDS)
         await asyncio.gather(*(source.read() for source in sources), return_exceptions=True)
         await asyncio.sleep(BEAT_SECONDS)

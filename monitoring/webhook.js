@@ -60,6 +60,13 @@ function titleOf(event) {
     return SIGNS[event.status] + ' ' + (event.status === 'problem' ? '' : event.status + ': ') + short(event.name);
 }
 
+// Neither chat knows a way to escape: what would be markdown is written as the full-width sign that looks like it.
+function plain(text) {
+    return text.replace(/\s+/g, ' ').replace(/[\[\]()<>*_`]/g, function (sign) {
+        return String.fromCharCode(sign.charCodeAt(0) + 0xfee0);
+    });
+}
+
 function linesOf(event) {
     var lines = [event.host + ' · ' + event.severity + ' · ' + event.time];
     if (event.opdata) {
@@ -77,16 +84,18 @@ var BODIES = {
         return event;
     },
     dingtalk: function (event) {
-        var text = ['### ' + titleOf(event)].concat(linesOf(event), '[Zabbix](' + event.url + ')').join('\n\n');
-        return {msgtype: 'markdown', markdown: {title: titleOf(event), text: text}};
+        var lines = ['### ' + plain(titleOf(event))].concat(linesOf(event).map(plain), '[Zabbix](' + event.url + ')');
+        return {msgtype: 'markdown', markdown: {title: titleOf(event), text: lines.join('\n\n')}};
     },
     wecom: function (event) {
         var quoted = linesOf(event).map(function (line) {
-            return '> ' + line;
+            return '> ' + plain(line);
         });
         return {
             msgtype: 'markdown',
-            markdown: {content: ['**' + titleOf(event) + '**'].concat(quoted, '[Zabbix](' + event.url + ')').join('\n')}
+            markdown: {
+                content: ['**' + plain(titleOf(event)) + '**'].concat(quoted, '[Zabbix](' + event.url + ')').join('\n')
+            }
         };
     },
     slack: function (event) {

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 
 from registry.consul import CALL_SECONDS, Consul, RegistryAway, pause
 from registry.entries import Lock
@@ -18,6 +19,8 @@ RENEW_SECONDS = 3.0
 # Consul keeps what a dead holder held from the others for this long, by default 15 s, lest it should still be at work.
 # What is elected here may be done twice for a moment, and had better not be left undone.
 LOCK_DELAY_SECONDS = 1
+# Who resigns leaves the others this much time: they hear of it at once.
+REST_SECONDS = 2.0
 
 
 class Election:
@@ -36,6 +39,7 @@ class Election:
         # Whether the lock may be another's by now than was read last.
         self._is_stale = True
         self._woken = asyncio.Event()
+        self._rests_until = 0.0
         self._complaint = ""
 
     @property
@@ -57,6 +61,11 @@ class Election:
         finally:
             await self._leave()
 
+    def resign(self) -> None:
+        """Leave the name to somebody else who stands for it; if nobody does, this one has it again a moment later."""
+        self._rests_until = time.monotonic() + REST_SECONDS
+        self._woken.set()
+
     async def _wake(self) -> None:
         async for _ in self._consul.watch_lock(self._key):
             self._is_stale = True
@@ -66,6 +75,10 @@ class Election:
         failures = 0
         while True:
             self._woken.clear()
+            rest = self._rests_until - time.monotonic()
+            if rest > 0:
+                await self._leave()
+                await asyncio.sleep(rest)
             try:
                 await self._look()
             except RegistryAway as error:

@@ -11,15 +11,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from zabbix_utils import ZabbixAPI
 
-from local.webhook import Request, Webhook
+from local.webhook import AWAIT_SECONDS, Request, Webhook
 from local.zabbix import Stack
 from tests.monitoring import watch
 from tests.monitoring.watch import Machine
 
 SECRET = "SEC-of-a-test"
+# Between two attempts, as the media type has it.
+AGAIN_SECONDS = 10
 TAKEN = '{"errcode": 0, "errmsg": "ok"}'
 
 DOWN = "Database: Is down"
+# {$SHAREMESH.RPC.BEATS}
+JUDGED_BEATS = 12
 # Seconds after which a database that is back counts as that.
 SETTLED = 12
 INSTANCE = {"{#SERVICE}": "redeem", "{#INSTANCE}": "r1", "{#ADDRESS}": "10.0.0.1:1", "{#ZONE}": "a", "{#VERSION}": "1"}
@@ -81,11 +85,11 @@ def start_database(machine: Machine) -> None:
     machine.send([("db.up", 1, now), ("db.up", 1, now + 1)])
 
 
-def of_shape(webhook: Webhook, shape: str, host: str, words: str = "") -> Request:
+def of_shape(webhook: Webhook, shape: str, host: str, words: str = "", seconds: float = AWAIT_SECONDS) -> Request:
     def is_meant(one: Request) -> bool:
         return one.path.startswith(f"/{shape}?") and host in str(one.body) and words in str(one.body)
 
-    return webhook.await_one(is_meant)
+    return webhook.await_one(is_meant, seconds)
 
 
 def test_a_problem_and_its_end_are_told_in_every_shape(told: tuple[Machine, Webhook]) -> None:
@@ -134,13 +138,17 @@ def test_what_somebody_says_of_a_problem_is_told(told: tuple[Machine, Webhook], 
     stop_database(machine)
     event = of_shape(webhook, "generic", machine.host).body["event_id"]
     acknowledged, with_a_message = 2, 4
-    api.event.acknowledge(eventids=event, action=acknowledged | with_a_message, message='I look at "it" <now>')
+    message = 'I look at "it" <now> [or](http://a) *not*'
+    api.event.acknowledge(eventids=event, action=acknowledged | with_a_message, message=message)
     update = of_shape(webhook, "generic", machine.host, "'update'").body
-    assert (update["event_id"], update["message"]) == (event, 'I look at "it" <now>')
+    assert (update["event_id"], update["message"]) == (event, message)
     assert update["user"]
     assert "I look at &quot;it&quot;" not in str(of_shape(webhook, "slack", machine.host, "&lt;now&gt;").body)
+    for shape in ("dingtalk", "wecom"):
+        assert "［or］（http://a） ＊not＊" in str(of_shape(webhook, shape, machine.host, "I look at").body)
 
 
+@pytest.mark.slow
 def test_a_message_that_was_refused_is_shown_and_sent_again(told: tuple[Machine, Webhook], api: ZabbixAPI) -> None:
     machine, webhook = told
     webhook.answer = '{"errcode": 310000, "errmsg": "sign not match"}'
@@ -152,8 +160,7 @@ def test_a_message_that_was_refused_is_shown_and_sent_again(told: tuple[Machine,
     )
     webhook.answer = TAKEN
     webhook.forget()
-    # Ten seconds later.
-    of_shape(webhook, "wecom", machine.host)
+    of_shape(webhook, "wecom", machine.host, seconds=2 * AGAIN_SECONDS)
 
 
 def test_a_dead_instance_is_told_and_forgotten_when_it_left(machine: Machine) -> None:
@@ -205,13 +212,17 @@ def test_an_instance_that_does_not_serve_alone_is_told(machine: Machine) -> None
 
 
 def test_a_slow_rpc_is_told_and_ends_when_nobody_calls_it_slowly(machine: Machine) -> None:
-    machine.discover(rpc=[{"{#RPC}": "RedeemService.GetOffer"}, {"{#RPC}": "EntryService.UploadImage"}])
-    machine.tell(
-        {f"rpc.{p}[{rpc}]": 3 for p in ("p95", "p99") for rpc in ("RedeemService.GetOffer", "EntryService.UploadImage")}
-    )
+    rpcs = ("RedeemService.GetOffer", "EntryService.UploadImage", "AuditService.Review")
+    machine.discover(rpc=[{"{#RPC}": rpc} for rpc in rpcs])
+    one_call = {f"rpc.{p}[{rpcs[2]}]": 9 for p in ("p95", "p99")}
+    machine.tell(one_call)
+    machine.beats(*[{f"rpc.{p}[{rpc}]": 3 for p in ("p95", "p99") for rpc in rpcs[:2]}] * JUDGED_BEATS)
     slow = {"rpc.p95[RedeemService.GetOffer]": 3}
     machine.await_problems("RPC RedeemService.GetOffer: p95 is high", telling=slow)
+    # Its triggers are there now.
+    machine.tell(one_call)
     quick = {"rpc.p95[RedeemService.GetOffer]": 0.001, "rpc.p99[RedeemService.GetOffer]": 3}
+    machine.beats(*[quick] * 20 * JUDGED_BEATS)
     machine.await_problems("RPC RedeemService.GetOffer: p99 is high", telling=quick)
 
 

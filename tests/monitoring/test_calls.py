@@ -105,7 +105,9 @@ def test_what_is_called_is_told_by_rpc_status_caller_and_reason(mesh: tuple[Mesh
         def counted(name: str, *parameters: str) -> int:
             return round(10 * number(told, name, *parameters) / number(told, "rpc.rate.all"))
 
-        [code] = [row["{#CODE}"] for row in rows(told, "rpc.status") if row["{#RPC}"] == GET]
+        # Other tests of this process may have been refused otherwise.
+        codes = [row["{#CODE}"] for row in rows(told, "rpc.status") if row["{#RPC}"] == GET]
+        [code] = [code for code in codes if number(told, "rpc.status", GET, code)]
         assert counted("rpc.status", GET, code) == counted("rpc.rate", GET) == 7
         assert counted("rpc.status", REDEEM, "UNAUTHENTICATED") == counted("rpc.rate", REDEEM) == 3
         assert counted("caller.rate", "customer", "share") == 7

@@ -329,7 +329,7 @@ def test_a_server_that_hangs_costs_a_second_and_is_not_knocked_at_all_the_time(s
             assert reader.read() == {key("db.up"): 0}
             took.append(time.monotonic() - begin)
         assert max(took) < HANGING_SECONDS
-        assert len([seconds for seconds in took if seconds > 0.5]) == 2, "it is not asked again and again"
+        assert 2 <= len([seconds for seconds in took if seconds > 0.5]) <= 4, "it is not asked again and again"
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
     await_true(lambda: reader.read()[key("db.up")] == 1, "it is asked again")

@@ -133,6 +133,17 @@ def test_a_wrong_password_is_said_and_never_shown(stack: Stack, tmp_path: Path) 
     assert "hunter2" not in done.out + done.err
 
 
+def test_a_session_ends_with_the_command(stack: Stack, api: ZabbixAPI, tmp_path: Path) -> None:
+    logout = 4
+
+    def logouts() -> int:
+        return int(api.auditlog.get(countOutput=True, filter={"action": logout}))
+
+    before = logouts()
+    watch.outcomes(watch.provision(stack, tmp_path, "--host", "leaves"))
+    assert logouts() == before + 1
+
+
 def test_a_wrong_token_is_said(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("0" * 64)

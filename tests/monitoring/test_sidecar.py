@@ -6,22 +6,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import ports
+from local import consul, ports
+from local.consul import Agent
 from local.process import Process
 from monitoring.delivery.outbox import Outbox
 from monitoring.readings import Readings
 from monitoring.sidecar import AlreadyRuns, Sidecar, Source, alone
+from monitoring.sources import Settings, opened
 from monitoring.zabbix import Sender
+from registry import config
 
 ROOT = Path(__file__).resolve().parents[2]
 # A beat takes milliseconds; a busy machine takes many times that.
 PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    agent = consul.start(tmp_path_factory.mktemp("consul"))
+    yield agent
+    agent.stop()
 
 
 class Kept(Outbox):
@@ -104,6 +115,34 @@ def test_a_source_that_is_not_on_is_not_asked(tmp_path: Path) -> None:
     run(story())
 
 
+def test_what_goes_on_for_the_readers_and_ends_is_the_end_of_the_sidecar(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def breaks() -> None:
+            raise RuntimeError("a fault of ours")
+
+        kept = Kept(tmp_path)
+        chore = asyncio.create_task(breaks())
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            await Sidecar([], kept, "machine", 1, [chore]).run(asyncio.Event())
+        kept.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(("database", "is_on"), [("", False), ("sqlite:///nowhere/none.db", True)])
+def test_a_sidecar_without_a_database_leaves_it_to_others_to_tell_of_the_mesh(
+    agent: Agent, database: str, is_on: bool
+) -> None:
+    async def story() -> None:
+        settings = Settings("machine", "mesh", config.parse(agent.url), None, None, database, (), None, (), 10)
+        async with AsyncExitStack() as at_end:
+            sources, chores = await opened(settings, at_end)
+            (reporter,) = [source for source in sources if source.name == "reporter"]
+            await until(lambda: len(chores) == 1 + is_on and reporter.is_on() == is_on)
+
+    run(story())
+
+
 def test_a_machine_has_one_sidecar_for_a_host_and_the_next_may_come_when_it_is_gone() -> None:
     host = f"host-{os.getpid()}"
     with alone(host):
@@ -140,7 +179,7 @@ def test_a_second_sidecar_on_a_machine_says_so_and_ends(tmp_path: Path) -> None:
         ("", "--zabbix: say where Zabbix is"),
         ("--zabbix here:there", "--zabbix: 'here:there' is not host:port"),
         ("--zabbix a --beat 0", "--beat: '0' is not a number of seconds from 1"),
-        ("--zabbix a --beat 90", "--beat: '90' is not a number of seconds from 1 to 60"),
+        ("--zabbix a --beat 90", "--beat: '90' is not a number of seconds from 1 to 20"),
         ("--zabbix a --registry consul", "--registry: 'consul' begins with none of"),
         ("--zabbix a --registry-token /nowhere", "--registry-token: there is no file /nowhere"),
         ("--zabbix a --zabbix-tls /nowhere", "--zabbix-tls: there is no folder /nowhere"),
@@ -160,7 +199,14 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_to_do(flags: str, comp
 
 
 def test_it_shows_once_what_it_would_tell(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monitoring", "--once", "--registry", "static:"]
+    command = [
+        sys.executable,
+        "-m",
+        "monitoring",
+        "--once",
+        "--registry",
+        f"static:redeem=127.0.0.1:{ports.free_one()}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     lines = {cells[0]: cells[1] for line in done.stdout.splitlines() if len(cells := line.split()) > 1}

@@ -85,28 +85,28 @@ def others(merchant: int) -> None:
     execute(
         "INSERT INTO activity (id, uid, merchant_id, template, content, state, revision, version, sequence, "
         "create_time, update_time) "
-        f"SELECT 1000 + seq, seq, {merchant}, '', '', 'APPROVED', 1, 1, 2, 1, 1 FROM seq_1_to_{ACTIVITIES}"
+        f"SELECT 10000000 + seq, seq, {merchant}, '', '', 'APPROVED', 1, 1, 2, 1, 1 FROM seq_1_to_{ACTIVITIES}"
     )
     execute(
         "INSERT INTO publication (id, uid, activity_id, merchant_id, revision, state, digest, snapshot, audit_id, "
         "publish_time, claim_start, claim_end, version) "
-        f"SELECT 1000 + seq, seq, 1000 + seq, {merchant}, 1, 'WITHDRAWN', '', '{{}}', 1, 1, 1, 1, 1 "
+        f"SELECT 10000000 + seq, seq, 10000000 + seq, {merchant}, 1, 'WITHDRAWN', '', '{{}}', 1, 1, 1, 1, 1 "
         f"FROM seq_1_to_{ACTIVITIES}"
     )
     execute(
         "INSERT INTO supply (activity_id, merchant_id, publication_id, state, stock, day_stock, taken, redeemed, "
-        f"committed, rewarded, is_stopped) SELECT 1000 + seq, {merchant}, 1000 + seq, 'WITHDRAWN', 9, 9, 0, 0, 0, 0, 0 "
-        f"FROM seq_1_to_{ACTIVITIES}"
+        f"committed, rewarded, is_stopped) SELECT 10000000 + seq, {merchant}, 10000000 + seq, 'WITHDRAWN', 9, 9, 0, 0, 0, "
+        f"0, 0 FROM seq_1_to_{ACTIVITIES}"
     )
     for sequence, subject, state in ((1, "ACTIVITY", "APPROVED"), (2, "PUBLICATION", "WITHDRAWN")):
         execute(
             "INSERT INTO transition (activity_id, sequence, subject, revision, from_state, to_state, time, actor_role, "
-            f"actor, reason) SELECT 1000 + seq, {sequence}, '{subject}', 1, '', '{state}', 1, '', '', '' "
+            f"actor, reason) SELECT 10000000 + seq, {sequence}, '{subject}', 1, '', '{state}', 1, '', '', '' "
             f"FROM seq_1_to_{ACTIVITIES}"
         )
         execute(
             "INSERT INTO day_stock (activity_id, date, taken) "
-            f"SELECT 1000 + seq, '2026-03-0{sequence}', 0 FROM seq_1_to_{ACTIVITIES}"
+            f"SELECT 10000000 + seq, '2026-03-0{sequence}', 0 FROM seq_1_to_{ACTIVITIES}"
         )
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from monitoring import catalogue, gateways, heartbeat
+from monitoring.sql import link
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXPORT = yaml.safe_load((ROOT / "monitoring" / "template.yaml").read_text())["zabbix_export"]
 TEMPLATES = {one["template"]: one for one in EXPORT["templates"]}
@@ -187,6 +190,13 @@ def test_the_document_has_every_trigger_with_its_severity_and_every_macro_with_i
         assert (one["name"], severities.get(priority, priority.lower()), one["description"].replace("|", "\\|")) in rows
     for macro in template["macros"]:
         assert (f"`{macro['macro']}`", f"`{macro['value']}`", macro["description"]) in rows
+
+
+def test_a_latency_is_told_before_its_reader_gives_up() -> None:
+    defaults = {macro["macro"]: macro["value"] for one in TEMPLATES.values() for macro in one["macros"]}
+    assert float(defaults["{$SHAREMESH.CHECK}"]) < min(heartbeat.CHECK_SECONDS, gateways.CHECK_SECONDS)
+    assert float(defaults["{$SHAREMESH.CONSUL.LATENCY}"]) < catalogue.ASK_SECONDS
+    assert float(defaults["{$SHAREMESH.DB.LATENCY}"]) < link.LIMIT_SECONDS
 
 
 def test_what_left_is_forgotten_within_an_hour() -> None:

@@ -72,6 +72,7 @@ GOOD: Mapping[str, object] = {
     "db.version": "a",
     "service.instances[redeem]": 2,
     "mesh.database": 1,
+    "business.readable": 1,
     "consul.up": 1,
     "consul.leader": 1,
     "consul.servers": 3,
@@ -112,7 +113,7 @@ WRONG: Mapping[str, Mapping[str, object]] = {
     "Operating system has changed": {"host.os": CHANGES},
     "/etc/passwd has been changed": {"host.passwd": CHANGES},
     "Database: Is down": {"db.up": 0},
-    "Database: Answers slowly": {"db.latency": 2},
+    "Database: Answers slowly": {"db.latency": 0.8},
     "Database: Version has changed": {"db.version": CHANGES},
     "Database: Was restarted": {"db.uptime": 60},
     "Database: Clock differs from this machine's": {"db.clock.offset": 9},
@@ -141,7 +142,7 @@ WRONG: Mapping[str, Mapping[str, object]] = {
     "SQLite /a.db: WAL is large": {"db.sqlite.wal[/a.db]": 5e9},
     "Instance redeem i: Does not answer": {"instance.state[redeem,i]": 0, "instance.misses[redeem,i]": 9},
     "Instance redeem i: Does not serve": {"instance.state[redeem,i]": 2},
-    "Instance audit i: Answers slowly": {"instance.state[audit,i]": 1, "instance.latency[audit,i]": 3},
+    "Instance audit i: Answers slowly": {"instance.state[audit,i]": 1, "instance.latency[audit,i]": 0.4},
     "Gateway 10.0.0.1:8080: Does not answer": {"gateway.state[10.0.0.1:8080]": 0, "gateway.misses[10.0.0.1:8080]": 9},
     "Gateway 10.0.0.1:8080: Does not serve": {"gateway.state[10.0.0.1:8080]": 2},
     "Calls: Counters cannot be read": {"instances.scrape.failed": 1},
@@ -152,12 +153,13 @@ WRONG: Mapping[str, Mapping[str, object]] = {
     "Refusals TOKEN_INVALID: Are many": {"refusal.rate[TOKEN_INVALID]": 3},
     "Consul: Is down": {"consul.up": 0},
     "Consul: Has no leader": {"consul.leader": 0},
-    "Consul: Answers slowly": {"consul.latency": 3},
+    "Consul: Answers slowly": {"consul.latency": 0.6},
     "Consul: Has too few servers": {"consul.servers": 0},
     "Consul 10.0.0.1:8500: Does not answer": {"consul.server.up[10.0.0.1:8500]": 0},
     "Mesh: The reporter's database is down": {"mesh.database": 0},
     "Service redeem: Nobody serves": {"service.instances[redeem]": 0},
     "Service redeem: Too few instances": {"service.instances[redeem]": 1},
+    "Business: Cannot be read": {"business.readable": 0},
     "Business: The audit is behind": {"business.audit.oldest": 9000},
     "Business: A review is overdue": {"business.review.oldest": 900000},
     "Business: Stock is exhausted": {"business.stock.out": 1},
@@ -235,7 +237,7 @@ def fire(machine: Machine, names: list[str], template: Node) -> None:
     wrong = {key: value for name in names for key, value in WRONG[name].items()}
     # Those of the other template's host do not exist here.
     mine = {key for name in of_template(list(WRONG), template) for key in WRONG[name]}
-    mine |= {"host.swap.total"} if template["template"] == "Sharemesh host" else set()
+    mine |= {"host.swap.total", "sidecar.beat"} if template["template"] == "Sharemesh host" else set()
     good = {key: GOOD.get(key, 0) for key in sorted(mine)}
     begin = int(time.time()) - (BEFORE + BAD + AFTER) * STEP_SECONDS
     steps = iter(range(begin, begin + (BEFORE + BAD + AFTER) * STEP_SECONDS, STEP_SECONDS))
@@ -250,3 +252,41 @@ def fire(machine: Machine, names: list[str], template: Node) -> None:
     machine.await_problems(*names)
     tell(AFTER, good)
     machine.await_problems()
+
+
+def test_what_is_told_of_no_longer_ends_while_the_sidecar_is_alive(
+    stack: Stack, api: ZabbixAPI, tmp_path: Path
+) -> None:
+    names = (
+        "Instance redeem i: Does not answer",
+        "Instance audit i: Does not serve",
+        "RPC RedeemService.GetOffer: Many calls fail",
+        "Refusals TOKEN_INVALID: Are many",
+    )
+    wrong: Mapping[str, object] = {
+        "instance.state[redeem,i]": 0,
+        "instance.misses[redeem,i]": 9,
+        "instance.state[audit,i]": 2,
+        "rpc.faults[RedeemService.GetOffer]": 3,
+        "rpc.rate[RedeemService.GetOffer]": 10,
+        "refusal.rate[TOKEN_INVALID]": 3,
+    }
+    with watch.tidy(api):
+        watch.outcomes(watch.provision(stack, tmp_path, "--host", "left", "--mesh-host", "left-mesh"))
+        machine = Machine("left", stack, api)
+        machine.discover(**{rule: ROWS[rule] for rule in ("instance", "rpc", "refusal")})
+        begin = int(time.time()) - 3600
+
+        def tell(values: Mapping[str, object], since: int, until: int) -> None:
+            for clock in range(begin + since, begin + until, STEP_SECONDS):
+                machine.send((key, value, clock) for key, value in {**values, "sidecar.beat": 0.1}.items())
+
+        tell(wrong, 0, 600)
+        machine.await_problems(*names)
+        tell({}, 600, 840)
+        # All of them, until so long nothing was said.
+        machine.await_problems(*names)
+        tell({}, 840, 1000)
+        machine.await_problems(*names[2:])
+        tell({}, 1000, 1260)
+        machine.await_problems()

@@ -118,6 +118,25 @@ def test_who_is_woken_while_he_is_told_to_end_ends(agent: Agent, turns: int) -> 
     run(story)
 
 
+def test_who_resigns_is_followed_by_another_and_holds_again_if_there_is_none(agent: Agent) -> None:
+    async def story() -> None:
+        async with standing("resigned", "a", "b", by=(agent,)) as candidates:
+            first = await one_holds(candidates)
+            (other,) = [one for one in candidates if one is not first]
+            first.election.resign()
+            await until(other.holds, AT_ONCE_SECONDS)
+            await first.withdraw()
+            other.election.resign()
+
+            async def has_left() -> bool:
+                return not other.election.is_held
+
+            await until(has_left, AT_ONCE_SECONDS)
+            await until(other.holds)
+
+    run(story)
+
+
 def test_of_several_one_is_elected_and_all_know_whom(agent: Agent) -> None:
     async def story() -> None:
         async with standing("several", "a", "b", "c", by=(agent,)) as candidates:
