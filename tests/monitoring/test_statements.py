@@ -95,8 +95,8 @@ def others(merchant: int) -> None:
     )
     execute(
         "INSERT INTO supply (activity_id, merchant_id, publication_id, state, stock, day_stock, taken, redeemed, "
-        f"committed, rewarded, is_stopped) SELECT 10000000 + seq, {merchant}, 10000000 + seq, 'WITHDRAWN', 9, 9, 0, 0, 0, "
-        f"0, 0 FROM seq_1_to_{ACTIVITIES}"
+        f"committed, rewarded, is_stopped) SELECT 10000000 + seq, {merchant}, 10000000 + seq, 'WITHDRAWN', 9, 9, "
+        f"0, 0, 0, 0, 0 FROM seq_1_to_{ACTIVITIES}"
     )
     for sequence, subject, state in ((1, "ACTIVITY", "APPROVED"), (2, "PUBLICATION", "WITHDRAWN")):
         execute(
