@@ -105,8 +105,8 @@ def unpacked(root: Path) -> Php:
 def copied(pages: Path, to: Path) -> None:
     """Copies Zabbix's pages to the new folder `to`, where they take their configuration from the environment, and puts
     the locales that they want beside it."""
-    # Some links lead to what only the installation makes.
-    shutil.copytree(pages, to, ignore_dangling_symlinks=True)
+    # Links become what they lead to, such as the font of graphs.
+    shutil.copytree(pages, to, ignore=_dangling)
     place = to / "include/classes/core/CConfigFile.php"
     place.write_text(place.read_text().replace(DEBIANS_PLACE, OUR_PLACE))
     (to / "conf/zabbix.conf.php").write_text(CONFIGURATION)
@@ -114,6 +114,11 @@ def copied(pages: Path, to: Path) -> None:
         to.with_name("locales").mkdir()
         for name in LOCALES:
             (to.with_name("locales") / name).symlink_to(PLAIN_LOCALE)
+
+
+def _dangling(folder: str, names: list[str]) -> set[str]:
+    """The links that lead to what only the installation makes; shutil's own option takes relative ones for such."""
+    return {name for name in names if not (Path(folder) / name).exists()}
 
 
 def _complete(php: Php) -> Php | None:

@@ -9,7 +9,7 @@ import pytest
 from pyzabbix import ZabbixMetric, ZabbixSender
 from zabbix_utils import Sender, ZabbixAPI
 
-from local import zabbix
+from local import frontend, zabbix
 from local.process import NotReady, is_open
 from local.zabbix import Stack
 from registry import certs
@@ -68,6 +68,20 @@ def test_values_are_taken_and_kept_when_the_server_is_killed_and_comes_back(stac
     stack.start_server_again()
     poll(lambda: is_taken(stack, 8), KNOWN_SECONDS)
     poll(lambda: values_of(api, item) == ["7", "8"], KNOWN_SECONDS)
+
+
+def test_links_of_the_pages_become_what_they_lead_to(tmp_path: Path) -> None:
+    """Without the font, which is elsewhere, graphs have no words."""
+    pages, fonts = tmp_path / "usr/share/zabbix", tmp_path / "usr/share/fonts"
+    for folder in (pages / "include/classes/core", pages / "conf", pages / "fonts", fonts):
+        folder.mkdir(parents=True)
+    (pages / "include/classes/core/CConfigFile.php").write_text(frontend.DEBIANS_PLACE)
+    (fonts / "Sans.ttf").write_text("a font")
+    (pages / "fonts/Sans.ttf").symlink_to("../../fonts/Sans.ttf")
+    (pages / "fonts/None.ttf").symlink_to("../../fonts/None.ttf")
+    frontend.copied(pages, tmp_path / "copy/pages")
+    assert [file.name for file in (tmp_path / "copy/pages/fonts").iterdir()] == ["Sans.ttf"]
+    assert (tmp_path / "copy/pages/fonts/Sans.ttf").read_text() == "a font"
 
 
 def test_it_ends_with_all_its_processes(stack: Stack) -> None:
