@@ -10,7 +10,8 @@ from local.mesh import ROOT, Mesh
 from local.process import Process
 from local.zabbix import Stack
 
-HOST, MESH_HOST = "demo-machine", "sharemesh"
+# A machine has one sidecar for a host, and may have several demos and tests.
+HOST, MESH_HOST = f"demo-machine-{os.getpid()}", "sharemesh"
 # Average, high and disaster, of what is away. Of a machine that is loaded something else may always be said.
 GRAVE = [3, 4, 5]
 AWAY = [{"tag": "scope", "value": "availability"}]
