@@ -1,12 +1,11 @@
 """`make monitor-demo`: a mesh with a sidecar and a real Zabbix, some faults, and when who was told of them."""
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,8 +63,11 @@ def main() -> int:
     """Play the demo; returns 1 if an alert is late, missing, or does not end."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
-    with _folder() as folder, ExitStack() as at_end:
-        demo = Demo(folder, console, at_end)
+    # On the disk of the project.
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="monitored-", dir=cache) as folder, ExitStack() as at_end:
+        demo = Demo(Path(folder), console, at_end)
         rows = demo.play()
         if arguments.screenshot:
             demo.screenshot(arguments.screenshot)
@@ -197,18 +199,6 @@ def _table(console: Console, rows: list[Row]) -> None:
         table.add_row(row.title, problem, f"<= {row.within:.0f} s", told, row.mended, recovery, told_again)
     console.print(table)
     console.print("Seconds after the fault, and after it was mended, by when each was seen.")
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder on the disk of the project, away afterwards."""
-    cache = ROOT / ".cache"
-    cache.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="monitored-", dir=cache))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,7 +52,7 @@ def seconds(flag: str, text: str, least: float = 0.0, most: float = 86400.0) -> 
     except ValueError:
         number = -1.0
     if not least <= number <= most:
-        raise BadSetting(f"--{flag}: {text!r} is not a number of seconds from {least:g} to {most:g}, such as 30")
+        raise BadSetting(f"--{flag}: {text!r} is not a number of seconds from {least:g} to {most:g}")
     return number
 
 

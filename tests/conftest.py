@@ -1,4 +1,4 @@
-"""What tests share: both databases, migrated and empty, and the five services really started in this process."""
+"""What tests share: Consul, both databases, migrated and empty, and the five services started in this process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import mariadb
+from local import consul, mariadb
+from local.consul import Agent
 from services.chassis import database
 from services.chassis.database import Database
 from services.schema import migrate, tables
 
 if TYPE_CHECKING:
     from tests.mesh import Mesh
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """A Consul that no test ends."""
+    agent = consul.start(tmp_path_factory.mktemp("consul"))
+    yield agent
+    agent.stop()
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Agent]:
+    """A Consul of the test's own, which forgets everything when it is ended."""
+    agent = consul.start(tmp_path / "mortal")
+    yield agent
+    agent.stop()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,6 @@ from typing import Any
 import grpc
 import pytest
 
-from local import consul as local
 from local import ports
 from local.consul import Agent
 from monitoring.catalogue import Catalogue
@@ -32,23 +31,10 @@ from registry.instance import CONTROL_PLANE, Instance
 from registry.policy import SERVICES
 from tests.conftest import migrated
 from tests.mesh import started
-from tests.monitoring.ward import PATIENCE, process, serving, until
+from tests.monitoring.ward import PATIENCE, process, serving
+from tests.registry.patients import until
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    agent = local.start(tmp_path_factory.mktemp("consul"))
-    yield agent
-    agent.stop()
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Agent]:
-    agent = local.start(tmp_path / "mortal")
-    yield agent
-    agent.stop()
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -6,14 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import consul, ports
+from local import ports
 from local.consul import Agent
 from local.process import Process
 from monitoring.delivery.outbox import Outbox
@@ -26,13 +26,6 @@ from registry import config
 ROOT = Path(__file__).resolve().parents[2]
 # A beat takes milliseconds; a busy machine takes many times that.
 PATIENCE = 20.0
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    agent = consul.start(tmp_path_factory.mktemp("consul"))
-    yield agent
-    agent.stop()
 
 
 class Kept(Outbox):

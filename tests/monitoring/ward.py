@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +69,6 @@ async def process(folder: Path, service: str = "redeem", port: int = 0) -> Async
         yield made
     finally:
         await asyncio.to_thread(made.kill)
-
-
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> float:
-    """Waits for it and returns the seconds that it took; fails when it does not come."""
-    start = time.monotonic()
-    while not await is_so():
-        assert time.monotonic() - start < seconds, "it did not come"
-        await asyncio.sleep(0.05)
-    return time.monotonic() - start
 
 
 async def _serve(service: str, port: str) -> None:
