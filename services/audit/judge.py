@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from services.audit.matcher import Finding, Matcher
+from services.audit.evidence import Finding
+from services.audit.matcher import Matcher
 
 PASS = "PASS"
 REVIEW = "REVIEW"
@@ -31,10 +32,11 @@ def judge(fields: Sequence[tuple[str, str]], matcher: Matcher, rulings: Collecti
         for finding in matcher.find(text)
         if finding.term not in rulings
     )
-    return Judgement(_decision(findings), findings, matcher.lexicon.release)
+    return Judgement(decision(findings), findings, matcher.lexicon.release)
 
 
-def _decision(findings: Sequence[Finding]) -> str:
+def decision(findings: Sequence[Finding]) -> str:
+    """By the gravest of the findings."""
     actions = {finding.action for finding in findings}
     if "reject" in actions:
         return REJECT

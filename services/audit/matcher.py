@@ -1,127 +1,165 @@
-"""Finds the terms of a lexicon in a text, in one pass over its normalised form."""
+"""Finds the terms of a lexicon and the contacts in a text, however they are written."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 
-from ahocorasick_rs import AhoCorasick
+from services.audit import contacts, evidence, patterns
+from services.audit.evidence import Finding
+from services.audit.lexicon import Lexicon
+from services.audit.reading import steps
+from services.audit.reading.forms import BREAK, Fold, Form
+from services.audit.reading.restore import Cell, Restorer, merged
+from services.audit.reading.sounds import Vocabulary
+from services.audit.reading.words import ordinary
+from services.audit.search import Hit, Search
 
-from services.audit.lexicon import Lexicon, LocalizedText, Term
-from services.audit.normalise import Step, normalise, steps_exposing
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A term found in a text: text[start:end], counted in code points of the original, never empty.
-
-    `steps` names the transformations that exposed it, () if the words stood there plainly. `field` is
-    the path of the field the text came from, empty when a bare text was searched.
-    """
-
-    start: int
-    end: int
-    category: str
-    term: str
-    action: str
-    steps: tuple[str, ...]
-    basis: str
-    rewrite: LocalizedText
-    field: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    """A term in the normalised text, before exceptions are looked at."""
-
-    start: int
-    end: int
-    term: Term
+# Words that forbid what follows them in the same clause, so many characters before it at most.
+_FORBIDS = re.compile(
+    "禁止|严禁|禁售|不得|不准|不许|不卖|不售|不做|不提供|不接受|谢绝|拒绝|杜绝|抵制|请勿|切勿|远离|防范|打击|举报|不含|并非|绝非"
+)
+_FAR = 24
+_LISTS = "、/"
+# Of what a contact is told by; a disguise undone may bring more of them.
+_CONTACT = re.compile(f"微信|[vw]x|v信|qq|扣扣|抖音|快手|小红书|电报|飞机|群|{'|'.join(contacts.WORDS)}")
+_SHORT = 3
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Matcher:
     """A lexicon made ready for search; immutable, so that any number of threads may share one."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
+    def __init__(self, lexicon: Lexicon, enabled: Collection[str] = steps.ALL) -> None:
         self.lexicon = lexicon
-        self._patterns = [(term, re.compile(term.pattern)) for term in lexicon.terms if term.pattern]
-        self._term_of: dict[str, Term] = {normalise(term.text).text: term for term in lexicon.terms if not term.pattern}
-        self._excused_by: dict[str, list[str]] = {}
-        for term in lexicon.terms:
-            for phrase in term.exceptions:
-                self._excused_by.setdefault(normalise(phrase).text, []).append(term.text)
-        # Terms and exceptions share the automaton, so that one pass finds both.
-        self._phrases = sorted({*self._term_of, *self._excused_by})
-        self._automaton = AhoCorasick(self._phrases)
+        self._fold = Fold(enabled)
+        self._search = Search(lexicon, self._fold)
+        self._restorer = Restorer(_vocabulary(lexicon, self._fold), self._fold)
 
     def find(self, text: str) -> list[Finding]:
         """Every finding, ordered by place; nested and overlapping ones are all there. Never raises."""
-        normalised = normalise(text)
-        hits, excuses = self._search(normalised.text)
-        findings: dict[tuple[int, int, str], Finding] = {}
-        for hit in _not_excused(hits, excuses):
-            start, end = normalised.original_span(hit.start, hit.end)
-            # One original character may hold a term twice (㏂ and its like): that is one finding.
-            if (start, end, hit.term.text) not in findings:
-                findings[start, end, hit.term.text] = _finding(text[start:end], start, end, hit.term)
-        return [findings[key] for key in sorted(findings)]
+        text = _well_formed(text)
+        clauses = self._fold.text(text)
+        found: dict[tuple[int, int, str], Finding] = {}
+        for finding in self._every(text, clauses):
+            # The first reading of the same words comes first and stays.
+            found.setdefault((finding.start, finding.end, finding.term), finding)
+        return [found[key] for key in sorted(found)] if found else []
 
-    def _search(self, text: str) -> tuple[list[_Hit], dict[str, list[tuple[int, int]]]]:
-        """The hits, and for each excused term the spans where one of its exceptions stands."""
-        hits: list[_Hit] = []
-        excuses: dict[str, list[tuple[int, int]]] = {}
-        # Overlapping: leftmost-longest would hide 大麻 behind 大麻花, and also in 大麻花大麻.
-        for index, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
-            phrase = self._phrases[index]
-            term = self._term_of.get(phrase)
-            if term is not None and not (term.boundary and _is_part_of_a_word(text, start, end)):
-                hits.append(_Hit(start, end, term))
-            for excused in self._excused_by.get(phrase, ()):
-                excuses.setdefault(excused, []).append((start, end))
-        for term, pattern in self._patterns:
-            hits.extend(_Hit(match.start(), match.end(), term) for match in pattern.finditer(text))
-        return hits, excuses
+    def _every(self, text: str, clauses: str) -> Iterator[Finding]:
+        yield from self._plain(text, self._search.hits(clauses))
+        readings = self._restorer.readings(text, clauses)
+        for number, reading in enumerate(readings):
+            yield from self._restored(text, number, self._search.hits(reading))
+        kinds = contacts.possible(text, clauses)
+        if kinds:
+            told = len(_CONTACT.findall(clauses))
+            more = (place for place, reading in enumerate(readings) if len(_CONTACT.findall(reading)) > told)
+            yield from self._contacts(text, next(more, None), kinds)
+
+    def _plain(self, text: str, hits: Sequence[Hit]) -> Iterator[Finding]:
+        if hits:
+            form = self._fold.form(text)
+            for hit in hits:
+                start, end = form.original_span(*_trimmed(form.text, hit))
+                worn = frozenset({steps.BORDER}) if _is_at_a_border(form, hit) else frozenset[str]()
+                if not _is_forbidden(text, form.text, form.starts, hit):
+                    yield evidence.finding(text, start, end, hit.term, self._fold, worn)
+
+    def _restored(self, text: str, number: int, hits: Sequence[Hit]) -> Iterator[Finding]:
+        """Those of another reading that the first does not have."""
+        if hits:
+            cells = self._restorer.cells(text, number)
+            reading = "".join(cell.text for cell in cells)
+            origins = [cell.start for cell in cells]
+            for hit in hits:
+                first, last = _trimmed(reading, hit)
+                part = cells[first:last]
+                worn = frozenset[str]().union(*(cell.steps for cell in part))
+                # Characters that are put together by chance are many; that they make a word as well, few.
+                is_chance = len(part) == 1 and worn & steps.DOUBTFUL
+                if worn and not is_chance and not _is_forbidden(text, reading, origins, hit):
+                    yield self._of_cells(text, part, hit, worn)
+
+    def _of_cells(self, text: str, cells: Sequence[Cell], hit: Hit, worn: frozenset[str]) -> Finding:
+        start, end = min(cell.start for cell in cells), max(cell.end for cell in cells)
+        restored = {place for cell in cells if cell.steps for place in range(cell.start, cell.end)}
+        return evidence.finding(text, start, end, hit.term, self._fold, worn, restored)
+
+    def _contacts(self, text: str, number: int | None, kinds: contacts.Kinds) -> Iterator[Finding]:
+        found = [*contacts.find(self._fold.entities(text), kinds)]
+        if found:
+            form = self._fold.entities_form(text)
+            for contact in found:
+                start, end = form.original_span(contact.start, contact.end)
+                yield evidence.finding(text, start, end, contact.term, self._fold)
+        elif number is not None:
+            yield from self._restored_contacts(text, number, kinds)
+
+    def _restored_contacts(self, text: str, number: int, kinds: contacts.Kinds) -> Iterator[Finding]:
+        """Those in whose words something had to be put back: 微亻言号demo_00."""
+        cells = merged(text, self._restorer.cells(text, number))
+        form = self._fold.entities_form("".join(cell.text for cell in cells))
+        origin = [cell for cell in cells for _ in cell.text]
+        for contact in contacts.find(form.text, kinds):
+            start, end = form.original_span(contact.start, contact.end)
+            part = origin[start:end]
+            worn = frozenset[str]().union(*(cell.steps for cell in part))
+            yield self._of_cells(text, part, Hit(start, end, contact.term), worn)
 
 
-def _is_part_of_a_word(text: str, start: int, end: int) -> bool:
-    """Whether a Latin letter or digit of the span has another as its neighbour outside."""
-    return _is_joined(text[start - 1 : start], text[start]) or _is_joined(text[end - 1], text[end : end + 1])
+def _trimmed(text: str, hit: Hit) -> tuple[int, int]:
+    """The span without the ends of clauses that a pattern may begin or end with."""
+    start, end = hit.start, hit.end
+    while end - start > 1 and text[start] == BREAK:
+        start += 1
+    while end - start > 1 and text[end - 1] == BREAK:
+        end -= 1
+    return start, end
 
 
-def _is_joined(left: str, right: str) -> bool:
-    pair = left + right
-    return len(pair) == 2 and pair.isascii() and pair.isalnum()
+def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> bool:
+    """Whether a text forbids what it names there, itself or in a list; `origins` are the folded characters' places."""
+    if not hit.term.unless_forbidden:
+        return False
+    for match in _FORBIDS.finditer(folded, max(0, hit.start - _FAR), hit.start):
+        between = range(match.end(), hit.start)
+        if all(folded[place] != BREAK or text[origins[place]] in _LISTS for place in between):
+            return True
+    return False
 
 
-def _not_excused(hits: Sequence[_Hit], excuses: dict[str, list[tuple[int, int]]]) -> Iterator[_Hit]:
-    """Drops each hit that lies whole inside one exception of its own term; a sweep, linear after sorting."""
-    by_term: dict[str, list[_Hit]] = {}
-    for hit in hits:
-        by_term.setdefault(hit.term.text, []).append(hit)
-    for text, group in by_term.items():
-        spans = sorted(excuses.get(text, ()))
-        reach = next_span = 0
-        for hit in sorted(group, key=lambda hit: hit.start):
-            while next_span < len(spans) and spans[next_span][0] <= hit.start:
-                reach = max(reach, spans[next_span][1])
-                next_span += 1
-            if hit.end > reach:
-                yield hit
+def _well_formed(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which the automata do not take; as long as it was."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
-def _finding(words: str, start: int, end: int, term: Term) -> Finding:
-    def matches(original: str, steps: tuple[Step, ...]) -> bool:
-        folded = normalise(original, steps).text
-        if term.pattern:
-            return re.search(term.pattern, folded) is not None
-        return normalise(term.text, steps).text in folded
+def _is_at_a_border(form: Form, hit: Hit) -> bool:
+    """Whether a word of two characters has a gap in it, and one of them is half of an ordinary word: 个头大 麻辣."""
+    first, last = hit.start, hit.end - 1
+    if hit.term.pattern or last - first != 1 or form.starts[last] == form.ends[first]:
+        return False
+    is_joined = [first > 0 and form.ends[first - 1] == form.starts[first]]
+    is_joined.append(hit.end < len(form.text) and form.ends[last] == form.starts[hit.end])
+    words = form.text[first - 1 : first + 1], form.text[last : last + 2]
+    return any(joined and word in ordinary() for joined, word in zip(is_joined, words, strict=True))
 
-    return Finding(
-        start=start,
-        end=end,
-        category=term.category,
-        term=term.text,
-        action=term.action,
-        steps=steps_exposing(words, matches),
-        basis=term.basis,
-        rewrite=term.rewrite,
-    )
+
+def _vocabulary(lexicon: Lexicon, fold: Fold) -> Vocabulary:
+    """The words that disguises may hide, and those of them that homophones may stand for."""
+    every: set[str] = {*contacts.WORDS}
+    sounding: set[str] = set()
+    innocent: set[str] = set()
+    for term in lexicon.terms:
+        folded = fold.text(term.text)
+        told = {*map(fold.text, term.words)}
+        words = patterns.facts(term.pattern).words if term.pattern else {folded}
+        every |= words | told
+        if term.homophones:
+            sounding |= told | {word for word in words if not term.pattern or len(word) >= _SHORT}
+        if not term.pattern:
+            innocent |= {phrase for phrase in map(fold.text, term.exceptions) if folded not in phrase}
+    terms = {fold.text(term.text) for term in lexicon.terms if not term.pattern}
+    return Vocabulary(every, sounding, innocent, terms)

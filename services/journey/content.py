@@ -33,9 +33,10 @@ MENU = {
     "PLUM-02": ("酸梅汤", 1600),
 }
 
-# 全城最低价 is a claim that the advertising law forbids; 頂級 is one written so that a naive filter overlooks it.
+# 全城最低价 is a claim that the advertising law forbids. The description is written so that a plain word list overlooks
+# it: another claim in traditional characters with a star between, a cure in pinyin, and a contact in other digits.
 ILLEGAL_TITLE = "全城最低价！春熙路火锅满减"
-ILLEGAL_DESCRIPTION = "選用頂級牛油，手工炒料。"
+ILLEGAL_DESCRIPTION = "選用頂★級牛油，汤底gen治胃病；订座加薇❤信，或打①③⑧零零零零壹贰叁肆。"
 TITLE = "春熙路火锅满减"
 DESCRIPTION = "自家厨房每日现炒牛油锅底，满100元减20元，满200元减50元。"
 

@@ -34,8 +34,8 @@ def taken_off(redemption: redeem_pb2.Redemption) -> str:
 
 
 def found(audit: audit_pb2.Audit) -> list[tuple[str, ...]]:
-    """The findings as rows of evidence, each with the transformations that exposed it."""
-    return [
+    """The findings as rows of evidence, each with the transformations that exposed it; terms that say the same once."""
+    rows = (
         (
             one.field,
             one.text + "".join(f"\n({step})" for step in one.steps),
@@ -43,7 +43,8 @@ def found(audit: audit_pb2.Audit) -> list[tuple[str, ...]]:
             f"{one.basis}\n{one.rewrite.en}",
         )
         for one in audit.findings
-    ]
+    )
+    return [*dict.fromkeys(rows)]
 
 
 def row(row: redeem_pb2.ActivityReport.Row) -> tuple[str, ...]:

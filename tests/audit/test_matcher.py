@@ -1,47 +1,38 @@
 from pathlib import Path
 
-import opencc
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.audit import lexicon
+from services.audit.evidence import Finding
 from services.audit.judge import PASS, REJECT, REVIEW, judge
 from services.audit.lexicon import Lexicon, LocalizedText, Term
-from services.audit.matcher import Finding, Matcher
-from services.audit.normalise import normalise
+from services.audit.matcher import Matcher
 
 MATCHER = Matcher(lexicon.load())
-WORDS = [term for term in MATCHER.lexicon.terms if not term.pattern]
 HONEST_COPY = Path(__file__).with_name("honest_copy.txt").read_text(encoding="utf-8").splitlines()
 REWRITE = LocalizedText("改写", "rewrite")
-TO_TRADITIONAL = opencc.OpenCC("s2t")
-ANY_TEXT = st.text(st.characters())
-# Terms strung together with anything between, so that generated texts hit, nest and overlap.
-LOADED_TEXT = st.lists(
-    st.one_of(
-        st.sampled_from(WORDS).map(lambda term: term.text),
-        st.sampled_from([phrase for term in WORDS for phrase in term.exceptions]),
-        st.text(st.characters(), max_size=4),
-    ),
-    max_size=12,
-).map("".join)
 
 
 def matcher(*terms: Term) -> Matcher:
     return Matcher(Lexicon.of(terms))
 
 
-def term(text: str, *, action: str = "reject", boundary: bool = False, exceptions: tuple[str, ...] = ()) -> Term:
-    return Term(text, "drugs", action, boundary, exceptions, "禁毒法", REWRITE)
+def term(
+    text: str,
+    *,
+    action: str = "reject",
+    boundary: bool = False,
+    exceptions: tuple[str, ...] = (),
+    pattern: str = "",
+    unless_forbidden: bool = False,
+) -> Term:
+    return Term(
+        text, "drugs", action, boundary, exceptions, "禁毒法", REWRITE, pattern, unless_forbidden=unless_forbidden
+    )
 
 
 def found(findings: list[Finding], text: str) -> list[str]:
     return [text[finding.start : finding.end] for finding in findings]
-
-
-def fullwidth(text: str) -> str:
-    return "".join(chr(ord(character) + 0xFEE0) if "!" <= character <= "~" else character for character in text)
 
 
 @pytest.mark.parametrize("text", HONEST_COPY)
@@ -84,9 +75,9 @@ def test_each_category_is_caught(text: str, category: str, decision: str) -> Non
     [
         ("LSD邮票", ()),
         ("ＬＳＤ邮票", ("nfkc",)),
-        ("lsd邮票", ("case",)),
+        ("lsd邮票", ()),
         ("LSD郵票", ("traditional",)),
-        ("ｌＳＤ郵票", ("nfkc", "case", "traditional")),
+        ("ＬЅD 郵\u200b票", ("nfkc", "traditional", "lookalike", "zero_width", "spaces")),
     ],
 )
 def test_a_finding_names_exactly_the_steps_that_exposed_it(text: str, steps: tuple[str, ...]) -> None:
@@ -95,35 +86,9 @@ def test_a_finding_names_exactly_the_steps_that_exposed_it(text: str, steps: tup
     assert (finding.start, finding.end) == (1, 1 + len(text))
 
 
-def test_a_disguise_that_two_steps_undo_names_both() -> None:
-    [finding] = matcher(term("lsd")).find("lſd")  # both NFKC and case folding read ſ as s
-    assert finding.steps == ("nfkc", "case")
-
-
-@given(st.sampled_from(WORDS), st.sampled_from([fullwidth, str.upper, TO_TRADITIONAL.convert]))
-def test_disguising_a_term_by_width_case_or_script_does_not_hide_it(entry: Term, disguise: object) -> None:
-    assert callable(disguise)
-    words = disguise(entry.text)
-    if normalise(words).text != normalise(entry.text).text:
-        return  # the converter chose another word, not another spelling
-    [finding] = [finding for finding in MATCHER.find(f"，{words}。") if finding.term == entry.text]
-    expected = {fullwidth: "nfkc", str.upper: "case"}.get(disguise, "traditional")
-    assert finding.steps == (() if entry.text in words else (expected,))
-
-
-@given(st.one_of(ANY_TEXT, LOADED_TEXT))
-def test_any_text_can_be_searched_and_findings_lie_inside_it(text: str) -> None:
-    patterns = {entry.text for entry in MATCHER.lexicon.terms if entry.pattern}
-    for finding in MATCHER.find(text):
-        assert 0 <= finding.start < finding.end <= len(text)
-        if finding.term not in patterns:
-            assert normalise(finding.term).text in normalise(text[finding.start : finding.end]).text
-
-
-@given(LOADED_TEXT)
-def test_findings_come_in_order_and_once(text: str) -> None:
-    places = [(finding.start, finding.end, finding.term) for finding in MATCHER.find(text)]
-    assert places == sorted(set(places))
+def test_capitals_are_named_where_the_term_has_none() -> None:
+    [finding] = matcher(term("lsd")).find("LsD")
+    assert finding.steps == ("case",)
 
 
 def test_an_exception_excuses_the_hit_inside_it_and_no_other() -> None:
@@ -139,8 +104,8 @@ def test_an_exception_excuses_only_its_own_term() -> None:
 
 
 def test_nested_and_overlapping_terms_are_all_found() -> None:
-    text = "全城最低价"
-    assert found(matcher(term("最低"), term("最低价"), term("城最")).find(text), text) == ["城最", "最低", "最低价"]
+    text = "送甲乙丙"
+    assert found(matcher(term("甲乙"), term("乙丙"), term("甲乙丙")).find(text), text) == ["甲乙", "甲乙丙", "乙丙"]
 
 
 @pytest.mark.parametrize(("text", "count"), [("CBD油", 1), ("abcbd", 0), ("cbd2", 0), ("㎏cbd", 0), ("用cbd，", 1)])
@@ -148,13 +113,41 @@ def test_a_bounded_term_is_not_found_inside_another_latin_word(text: str, count:
     assert len(matcher(term("CBD", boundary=True)).find(text)) == count
 
 
-def test_one_original_character_holding_a_term_twice_is_one_finding() -> None:
-    [finding] = matcher(term("=")).find("a\u2a75b")  # U+2A75 is == in one character
+def test_one_original_character_holding_a_term_is_one_finding() -> None:
+    [finding] = matcher(term("kg")).find("一㎏装")
     assert (finding.start, finding.end) == (1, 2)
 
 
+@pytest.mark.parametrize(("text", "count"), [("看18片", 1), ("看118片", 0), ("看１８片", 1), ("看18 1片", 0)])
+def test_a_number_is_not_found_inside_another(text: str, count: int) -> None:
+    assert len(matcher(term("18"), term("看18片")).find(text)) == 2 * count
+
+
+def test_a_pattern_runs_within_clauses_and_an_exception_that_overlaps_it_excuses() -> None:
+    search = matcher(term("现金返还", pattern="返[^,]{0,3}现金", exceptions=("现金红包",)))
+    assert found(search.find("满百返10元现金，多返多得，现金"), "满百返10元现金，多返多得，现金") == ["返10元现金"]
+    assert search.find("返10元现金红包") == []
+
+
+def test_a_pattern_is_found_by_every_one_of_its_words() -> None:
+    search = matcher(term("范围", pattern="(?:全国|全网)[^,]{0,4}(?:最低|第1)"))
+    text = "全国最低、全网最低、全国都第一、全网真第①"
+    assert found(search.find(text), text) == ["全国最低", "全网最低", "全国都第一", "全网真第①"]
+
+
+def test_who_forbids_a_thing_does_not_offer_it() -> None:
+    search = matcher(term("冰毒", unless_forbidden=True), term("K粉"))
+    assert found(search.find("本店禁止吸食冰毒、K粉"), "本店禁止吸食冰毒、K粉") == ["K粉"]
+    assert found(search.find("禁止吸烟，包厢有冰毒"), "禁止吸烟，包厢有冰毒") == ["冰毒"]
+
+
+def test_a_word_that_ends_one_and_begins_another_is_none() -> None:
+    assert matcher(term("假货")).find("春节放假货运停发") == []
+    assert len(matcher(term("假货")).find("卖假货")) == 1
+
+
 def test_a_hostile_text_costs_one_finding_a_place_and_no_more() -> None:
-    # Structure, not time: hits grow with the text, and every pattern is bounded (see test_lexicon).
+    # Structure, not time: hits grow with the text, and every pattern is bounded (see test_lexicon and test_fuzz).
     search = matcher(term("大麻", exceptions=("大麻花",)))
     assert len(search.find("大麻" * 2_000 + "大麻花" * 2_000)) == 2_000
     assert len(search.find("大" * 10_000)) == 0

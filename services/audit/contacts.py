@@ -1,0 +1,208 @@
+"""Numbers, names and addresses that lead a customer out of the platform, told by how they are written."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from functools import cache
+
+from services.audit.lexicon import LocalizedText, Term
+from services.audit.reading.words import rows
+
+# What may be written with digits for letters.
+WORDS = ("weixin", "wechat", "telegram", "whatsapp")
+CATEGORY = "off_platform_contact"
+_BASIS = "平台规则：活动文案不得引导至站外联系或交易"
+_REWRITE = LocalizedText(
+    "删去站外联系方式，请顾客在平台内预约或咨询",
+    "Remove the outside contact; ask customers to book or ask inside the platform",
+)
+# In clauses: what numbers and names need at least.
+_SOME_DIGITS = re.compile(r"[0-9oil幺][.,\-]?(?:[0-9oil幺][.,\-]?){4}")
+_SOME_LETTERS = re.compile(r"[a-z][a-z0-9]{4}")
+# Numbers that nobody calls, by the words before them.
+_NO_NUMBER = re.compile(
+    r"(?:单号|订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号|isbn|sku|no)[a-z]{0,4}$"
+)
+_BEFORE = 24
+# Digits of a landline stand together in so many at least, or all apart.
+_GROUP = 3
+# What separates the digits of a number: no word, no colon of a clock, nothing that parts a list, and no sign of a size.
+_GAP = r"[^\w:,;、。!?×￥¥$]{0,3}"
+_DIGIT_BEFORE = re.compile(rf"[0-9]{_GAP}$")
+_DIGIT_BEHIND = re.compile(rf"{_GAP}[0-9]")
+# Of a mobile's eleven; the others may be written as letters.
+_FEWEST_DIGITS = 6
+_TOP_LEVEL = (
+    "com|cn|net|org|top|vip|shop|xyz|cc|me|io|info|site|club|link|app|store|online|wang|tv|co|example|test|invalid"
+)
+# A name that somebody chose: with a digit, a dash or an underscore in it, or long.
+_NAME = r"[a-z](?=[a-z0-9]{0,19}[-_0-9]|[a-z]{5})[-_a-z0-9]{4,19}"
+# One that surely nobody finds in a dictionary.
+_CHOSEN = r"(?=[a-z]{1,19}[-_0-9])[a-z][-_a-z0-9]{4,19}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A kind of contact in a text, from `start` to `end` (exclusive)."""
+
+    start: int
+    end: int
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of contact: its expression, what is looked at besides, and what a text must have of it at least.
+
+    Of each of the sets of `characters` it has one, and of `words` one if there are some.
+    """
+
+    term: Term
+    expression: re.Pattern[str]
+    is_one: Callable[[re.Match[str]], bool]
+    characters: Sequence[Set[str]] = ()
+    words: Sequence[str] = ()
+
+
+Kinds = Sequence[Kind]
+
+
+@cache
+def _read_as(character: str) -> str:
+    """The characters that are read as this one is."""
+    sounds = {row[0]: row[3] for row in rows("syllables.tsv")}
+    return "".join(other for other, sound in sounds.items() if sound == sounds[character])
+
+
+def _alike(word: str) -> str:
+    """An expression for characters that are read as the word is."""
+    return "".join(f"[{_read_as(character)}]" for character in word)
+
+
+def _mobile() -> str:
+    digit = "[0-9oil]"
+    return rf"(?<![0-9.])(?:\+?86{_GAP})?1{_GAP}[3-9]{_GAP}(?:{digit}{_GAP}){{8}}{digit}(?![0-9a-z])"
+
+
+def _landline() -> str:
+    return rf"(?<![0-9\-])(?:010|02[0-9]|0[3-9][0-9]{{2}}){_GAP}(?:[0-9]{_GAP}){{6,7}}[0-9](?![0-9])"
+
+
+def _number(words: str, least: int) -> str:
+    return rf"(?:{words})[^0-9a-z,]{{0,6}}(?<![糖果币人])[1-9](?:{_GAP}[0-9]){{{least - 1},11}}(?![0-9a-z元块斤克人%])"
+
+
+def _named(words: str, between: str) -> str:
+    """A name behind a word for where it is one."""
+    return rf"(?:{words})(?:号|id|群|同号|账号|搜|搜索)?(?:{between})@?{_NAME}"
+
+
+# What parts a word from a name; Latin ones would be one word without it.
+_APART = r"[^\w,.。@+]{1,4}|(?<=[号群搜])|@"
+_CALLED = r"[^\w,.。@+ ]{1,4}|(?<=[号群搜])|@"
+_CLOSE = r"[^\w,.。@+]{0,4}|@"
+_WECHAT = r"微信|薇信|威信|v信|v❤|微号|微x"
+_WECHAT_LATIN = r"weixin|wechat|(?<![a-z0-9])(?:wx|vx)"
+_OTHER = (
+    "tg|telegram|line|whatsapp|skype|signal|ins|instagram|facebook|fb|twitter|discord|"
+    "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎"
+)
+
+
+def _is_number(match: re.Match[str]) -> bool:
+    """Whether it is a number to call: none that a text names otherwise, and no part of a longer one."""
+    before = match.string[max(0, match.start() - _BEFORE) : match.start()]
+    if _NO_NUMBER.search(re.sub(r"\W", "", before)):
+        return False
+    # Of a number whose digits stand apart, more may stand beside it.
+    is_apart = all(len(group) == 1 for group in re.findall("[0-9]+", match[0]))
+    behind = match.string[match.end() : match.end() + 4]
+    return not (is_apart and (_DIGIT_BEFORE.search(before) or _DIGIT_BEHIND.match(behind)))
+
+
+def _is_mobile(match: re.Match[str]) -> bool:
+    return sum(map(str.isdigit, match[0])) >= _FEWEST_DIGITS and _is_number(match)
+
+
+def _is_landline(match: re.Match[str]) -> bool:
+    """Whether its groups are those of a number, and no longer number, nor a date, goes on beside it."""
+    lengths = {*map(len, re.findall("[0-9]+", match[0]))}
+    before = match.string[max(0, match.start() - _BEFORE) : match.start()]
+    behind = match.string[match.end() : match.end() + 4]
+    is_whole = not (_DIGIT_BEFORE.search(before) or _DIGIT_BEHIND.match(behind))
+    return (min(lengths) >= _GROUP or lengths == {1}) and "." not in match[0] and is_whole and _is_number(match)
+
+
+def _kind(
+    name: str,
+    expression: str,
+    *characters: str,
+    is_one: Callable[[re.Match[str]], bool] = lambda match: True,
+    words: Sequence[str] = (),
+) -> Kind:
+    term = Term(name, CATEGORY, "reject", False, (), _BASIS, _REWRITE)
+    return Kind(term, re.compile(expression), is_one, [*map(frozenset, characters)], words)
+
+
+_NUMBERS: Kinds = (
+    _kind("手机号", _mobile(), "1幺", is_one=_is_mobile),
+    _kind("手机号", r"(?<![0-9])1([,:;、])[3-9](?:\1[0-9]){9}(?![0-9])", "1", is_one=_is_number),
+    _kind("固定电话", _landline(), "0", is_one=_is_landline),
+    _kind("固定电话", r"(?<![0-9\-])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", "48", is_one=_is_number),
+    _kind("QQ号", _number(rf"(?<![a-z])q{{1,2}}|扣|球球|企鹅|{_alike('扣扣')}", 5), f"q球鹅{_read_as('扣')}"),
+    _kind("群号", _number(r"群|群号|群聊号", 6), "群"),
+)
+_NAMES: Kinds = (
+    _kind(
+        "微信号码",
+        _named(rf"{_WECHAT}|{_alike('微信')}", _CLOSE),
+        f"v{_read_as('微')}",
+        f"号x❤{_read_as('信')}",
+    ),
+    _kind("微信号码", _named(_WECHAT_LATIN, _APART), words=("weixin", "wechat", "wx", "vx")),
+    _kind("微信号码", rf"(?<![^\s㐀-鿿,:;!。])[vw] ?: ?{_NAME}", "vw", ":："),
+    _kind(
+        "微信号码",
+        rf"(?:\+|{_alike('加')})[^\w,.。]{{0,2}}(?:[vw]x?|q|{_alike('微')})(?:❤?{_alike('信')})?[^\w,.。@+]{{0,4}}{_CHOSEN}",
+        f"+＋{_read_as('加')}",
+        f"vwq{_read_as('微')}",
+    ),
+    _kind(
+        "其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", r"[^\w,.。@+ ]{1,4}|(?<=[号群搜])|@"), words=_OTHER.split("|")
+    ),
+    _kind("其他账号", rf"(?<![a-z])(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHER.split("|")),
+    _kind("账号", r"(?<![\w.\-])@[a-z][a-z0-9]{0,18}[_0-9][a-z0-9_]{1,18}", "@＠"),
+    _kind(
+        "网址",
+        r"(?:https?:/{1,2}|(?<![a-z0-9])www\.)[a-z0-9][a-z0-9._/?=&%\-]{2,80}|(?<![a-z0-9@.])[a-z0-9][a-z0-9\-]{1,40}"
+        rf"(?:\.[a-z0-9\-]{{1,30}}){{0,3}}\.(?:{_TOP_LEVEL})(?![a-z0-9])",
+        ".．。/:",
+    ),
+    _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}@[a-z0-9\-]{2,30}\.[a-z]{2,8}", "@＠"),
+    _kind("口令", r"([￥¥$€])[a-z0-9]{8,13}\1", "￥¥$€"),
+)
+
+
+def possible(text: str, clauses: str) -> Kinds:
+    """The kinds that a text, with its clauses, may hold; quick, and for most texts none."""
+    numbers = _NUMBERS if _SOME_DIGITS.search(clauses) else ()
+    names = _NAMES if _SOME_LETTERS.search(clauses) else ()
+    if not (numbers or names):
+        return ()
+    present = {*text, *clauses}
+    return [
+        kind
+        for kind in (*numbers, *names)
+        if not any(map(present.isdisjoint, kind.characters))
+        and (not kind.words or any(word in clauses for word in kind.words))
+    ]
+
+
+def find(entities: str, kinds: Kinds) -> Iterator[Contact]:
+    """The contacts of such kinds in a text as Fold.entities() writes it."""
+    # On the telephone 一 is 幺, which ordinary copy has in names alone.
+    entities = entities.replace("幺", "1")
+    for kind in kinds:
+        for match in kind.expression.finditer(entities):
+            if kind.is_one(match):
+                yield Contact(match.start(), match.end(), kind.term)

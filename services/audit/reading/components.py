@@ -1,0 +1,153 @@
+"""Characters written as their parts side by side, and characters that repeat."""
+
+import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
+
+from services.audit.reading import steps
+from services.audit.reading.edits import Edit, applied
+from services.audit.reading.syllables import NOTHING
+from services.audit.reading.words import ordinary, rows
+
+# An expression for a word with its characters written more often, a group for each run, and how long the word has them.
+_Runs = tuple[re.Pattern[str], tuple[int, ...]]
+_MOST = 9
+# Of letters of the alphabet two are ordinary.
+_LETTERS = 3
+
+
+class Components:
+    """Finds them for the characters of a vocabulary, by one automaton; others need not be put together."""
+
+    def __init__(self, vocabulary: Collection[str], terms: Collection[str], enabled: Collection[str]) -> None:
+        wanted = frozenset[str]().union(*vocabulary)
+        # What is written, and the edit of it, as if it stood at the beginning.
+        written: dict[str, Edit] = {}
+        self._of_radicals: set[str] = set()
+        if steps.SPLIT in enabled:
+            for parts, character, kind in rows("splits.tsv"):
+                if character in wanted and _is_split(parts):
+                    written.setdefault(parts, (0, len(parts), character, steps.SPLIT))
+                    if kind == "radical":
+                        self._of_radicals.add(parts)
+        self._doubled: dict[str, list[str]] = {}
+        if steps.REPEAT in enabled:
+            for character in filter(str.isalpha, wanted):
+                written.setdefault(character * 2, (0, 2, character, steps.REPEAT))
+            for word in terms:
+                if len(set(word)) > 1 and any(one == other for one, other in pairwise(word)):
+                    self._doubled.setdefault(word[0], []).append(word)
+        self._edits = list(written.values())
+        self._automaton = CharwiseDoubleArrayAhoCorasick(list(written) or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST)
+        words = [word for word in vocabulary if len(word) > 1]
+        self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
+
+    def edits(self, text: str) -> list[Edit]:
+        """What to put together in a text, and what to leave out of it."""
+        edits: list[Edit] = []
+        place = 0
+        for start, end, index in self._automaton.find(text):
+            if start < place:
+                continue
+            before, after, new, step = self._edits[index]
+            if step == steps.REPEAT:
+                place = self._leave_out(text, start, place, edits)
+            else:
+                edits.append((start + before, start + after, new, step))
+                place = end
+        return self._useful(text, edits) if edits else edits
+
+    def _useful(self, text: str, edits: list[Edit]) -> list[Edit]:
+        """The edits of which a word comes, which of 慢慢 and of 口咸 none does, and those of bare radicals."""
+        covered = bytearray(len(text) + 1)
+        for start, end, _ in self._words.find_overlapping(applied(text, edits)):
+            covered[start:end] = b"\1" * (end - start)
+        useful: list[Edit] = []
+        moved = 0
+        for number, edit in enumerate(edits):
+            start, end, new, step = edit
+            # What repeats belongs to the character before it.
+            place = start + moved - (not new)
+            is_told = step == steps.SPLIT and text[start:end] in self._of_radicals
+            if covered[place] or is_told or (step == steps.REPEAT and _is_in_a_row(edits, number)):
+                useful.append(edit)
+            moved += len(new) - (end - start)
+        return useful
+
+    def _leave_out(self, text: str, start: int, least: int, edits: list[Edit]) -> int:
+        """Leaves out what repeats from `start` on, until a letter stands alone; returns where that is.
+
+        Characters of no word that repeat before it are of the same disguise, but none before `least`.
+        """
+        while start - 2 >= least and text[start - 1] == text[start - 2] and text[start - 1].isalpha():
+            start = _start_of_run(text, start - 1, least)
+        while start < len(text):
+            end = self._of_doubled(text, start, edits) or _of_run(text, start, edits)
+            if not end:
+                break
+            start = end
+        return start
+
+    def _of_doubled(self, text: str, start: int, edits: list[Edit]) -> int:
+        """The same for a word that has a character twice itself, such as 飘飘然; 0 if none is there."""
+        for word in self._doubled.get(text[start], ()):
+            expression, lengths = _runs(word)
+            match = expression.match(text, start)
+            if match:
+                spans = zip(map(match.span, range(1, len(lengths) + 1)), lengths, strict=True)
+                edits.extend(
+                    (first + kept, last, "", steps.REPEAT) for (first, last), kept in spans if last > first + kept
+                )
+                return match.end()
+        return 0
+
+
+def _is_in_a_row(edits: list[Edit], number: int) -> bool:
+    """Whether the characters before or behind one that repeats do so too; one alone often does."""
+    start, end, _, step = edits[number]
+    before = edits[number - 1] if number else None
+    behind = edits[number + 1] if number + 1 < len(edits) else None
+    return bool(
+        (before and before[3] == step and before[1] == start - 1)
+        or (behind and behind[3] == step and behind[0] - 1 == end)
+    )
+
+
+def _is_split(written: str) -> bool:
+    """Whether parts are no ordinary word, as 女子 is, and not the same twice, as 月月, which repeats."""
+    return written not in ordinary() and len(set(written)) > 1
+
+
+@lru_cache(maxsize=1024)
+def _runs(word: str) -> _Runs:
+    runs = [match[0] for match in re.finditer(r"(.)\1*", word)]
+    expression = "".join(f"({re.escape(run[0])}{{{len(run)},{_MOST}}})" for run in runs)
+    return re.compile(expression), tuple(map(len, runs))
+
+
+def _is_doubled(written: Sequence[int], lengths: Sequence[int]) -> bool:
+    """Whether runs so long are those of a word with a double: as long, or the double's longer than the others."""
+    single = max((one for one, length in zip(written, lengths, strict=True) if length == 1), default=0)
+    return written == lengths or all(one > single for one, length in zip(written, lengths, strict=True) if length > 1)
+
+
+def _of_run(text: str, start: int, edits: list[Edit]) -> int:
+    """Leaves out all but one of the characters of a run, and returns its end; 0 if there is none."""
+    end = start
+    while text[end : end + 1] == text[start]:
+        end += 1
+    # Digits may repeat in any number; only behind letters that do they are taken for letters: 第第第一一一.
+    if end == start + 1 or not text[start].isalnum():
+        return 0
+    if not text[start].isascii() or text[start].isdigit() or end - start >= _LETTERS:
+        edits.append((start + 1, end, "", steps.REPEAT))
+    return end
+
+
+def _start_of_run(text: str, start: int, least: int) -> int:
+    while start > least and text[start - 1] == text[start]:
+        start -= 1
+    return start

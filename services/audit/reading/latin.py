@@ -1,0 +1,66 @@
+"""Latin words in which digits and signs stand for letters: w3ix1n, c@s1n0."""
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+
+from services.audit.reading import steps
+from services.audit.reading.edits import Edit
+from services.audit.reading.syllables import REMEMBERED, spoken
+
+_TOKEN = re.compile("[a-z0-9]+")
+_ANY = re.compile("[a-z]")
+_LETTERS = str.maketrans("013456789", "oieasbtbg")
+# Between letters a digit is none: t0p1.
+_INNER = re.compile(r"(?<=[a-z])[0-9]+(?=[a-z])")
+_SIGN = re.compile(r"(?<=[A-Za-z0-9])[@$!|](?=[A-Za-z0-9])")
+_SIGNS = {"@": "a", "$": "s", "!": "i", "|": "l"}
+_SHORTEST = 4
+# Of the words that may hold digits themselves: top1.
+_SHORTEST_WORD = 3
+
+
+class Latin:
+    """Reads them by the Latin words of a vocabulary, or as syllables of Chinese."""
+
+    def __init__(self, vocabulary: Collection[str]) -> None:
+        words = sorted(word for word in vocabulary if len(word) >= _SHORTEST_WORD and not word.isdigit())
+        self._word = re.compile("|".join(words)) if words else None
+        self._read = lru_cache(maxsize=8192)(self._letters)
+
+    def signs(self, text: str) -> list[Edit]:
+        """Signs within a word, which folding would drop."""
+        if not ("@" in text or "$" in text or "!" in text or "|" in text):
+            return []
+        return [(match.start(), match.end(), _SIGNS[match[0]], steps.LEET) for match in _SIGN.finditer(text)]
+
+    def edits(self, text: str) -> list[Edit]:
+        """Digits within a word that is one without them."""
+        found: list[Edit] = []
+        if _ANY.search(text) is None:
+            return found
+        for match in _TOKEN.finditer(text):
+            token = match[0]
+            if token.isalpha() or token.isdigit():
+                continue
+            letters = self._read(token) if len(token) <= REMEMBERED else self._letters(token)
+            for index, (old, new) in enumerate(zip(token, letters, strict=True), match.start()):
+                if old != new:
+                    found.append((index, index + 1, new, steps.LEET))
+        return found
+
+    def _letters(self, token: str) -> str:
+        """What the token reads as; itself if that is no word."""
+        inner = _INNER.sub(lambda match: match[0].translate(_LETTERS), token)
+        readings = (inner, token.translate(_LETTERS), token.translate({**_LETTERS, ord("1"): "l"}))
+        if self._word is not None:
+            for letters in readings:
+                if any(
+                    letters[slice(*match.span())] != token[slice(*match.span())]
+                    for match in self._word.finditer(letters)
+                ):
+                    return letters
+        # A number before or behind letters is one: 5weihaoyou.
+        letters = inner
+        is_spoken = sum(length for _, length in spoken(letters)) == len(letters) >= _SHORTEST
+        return letters if is_spoken else token

@@ -1,0 +1,153 @@
+"""Puts words back that were written in another way: a second reading of a text, with how each character came to be.
+
+Every step makes edits of the text that the steps before it left. The edits make the second reading as a plain string,
+which is quick and all that honest copy needs, or, where something was found in it, as cells that know their origin.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
+
+from services.audit.reading import steps
+from services.audit.reading.components import Components
+from services.audit.reading.edits import Edit, applied
+from services.audit.reading.forms import Fold, is_basic
+from services.audit.reading.latin import Latin
+from services.audit.reading.shapes import Shapes
+from services.audit.reading.sounds import Sounds, Vocabulary
+from services.audit.reading.syllables import NOTHING
+from services.audit.reading.words import emoji_words
+
+_MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
+# The same separator before and behind characters that stand alone: 方，圆，五，里.
+_SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A character of the second reading, the original span that it came from, and the steps that made it."""
+
+    text: str
+    start: int
+    end: int
+    steps: frozenset[str] = frozenset()
+
+
+class Restorer:
+    """Makes second readings with the words of a vocabulary; immutable, so that any number of threads may share one."""
+
+    def __init__(self, vocabulary: Vocabulary, fold: Fold) -> None:
+        self._fold = fold
+        enabled = fold.enabled
+        han = {word for word in vocabulary.words if not word.isascii()}
+        self._latin = Latin({word for word in vocabulary.words if word.isascii()})
+        self._emoji = [*emoji_words().items()] if steps.EMOJI_WORD in enabled else []
+        self._basic_emoji = [emoji for emoji, _ in self._emoji if is_basic(emoji)]
+        self._emoji_found = CharwiseDoubleArrayAhoCorasick(
+            [emoji for emoji, _ in self._emoji] or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST
+        )
+        self._editors: list[Callable[[str], Sequence[Edit]]] = []
+        if steps.LEET in enabled:
+            self._editors.append(self._latin.edits)
+        if enabled & {steps.REPEAT, steps.SPLIT}:
+            self._editors.append(Components(han, vocabulary.terms, enabled).edits)
+        if steps.SHAPE in enabled:
+            self._editors.append(Shapes(han, vocabulary.innocent).edits)
+        self._sounds = Sounds(vocabulary, enabled) if enabled & {steps.HOMOPHONE, steps.PINYIN} else None
+
+    def readings(self, text: str, clauses: str) -> list[str]:
+        """The other readings of a text whose clauses are given: mostly one, and none if there is nothing to restore."""
+        before = self._before(text, clauses)
+        current = self._fold.text(applied(text, before)) if before else clauses
+        for editor in self._editors:
+            edits = editor(current)
+            if edits:
+                current = applied(current, edits)
+        several = self._sounds.edits(current) if self._sounds else []
+        if several:
+            return [applied(current, edits) for edits in several]
+        return [] if current == clauses else [current]
+
+    def cells(self, text: str, number: int) -> list[Cell]:
+        """The same as readings()[number], with where each character came from."""
+        cells = [Cell(character, place, place + 1) for place, character in enumerate(text)]
+        cells = self._folded(_edited(cells, self._before(text, self._fold.text(text))))
+        for editor in self._editors:
+            cells = _edited(cells, editor("".join(cell.text for cell in cells)))
+        several = self._sounds.edits("".join(cell.text for cell in cells)) if self._sounds else []
+        return _edited(cells, several[number]) if several else cells
+
+    def _before(self, text: str, clauses: str) -> list[Edit]:
+        """What folding would drop or make alike: emoji that stand for words, signs that stand for letters, and
+        separators between characters that stand alone."""
+        edits: list[Edit] = []
+        if not is_basic(text) or any(emoji in text for emoji in self._basic_emoji):
+            found = self._emoji_found.find(text)
+            edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
+        if steps.LEET in self._fold.enabled:
+            edits.extend(self._latin.signs(text))
+        if steps.SYMBOLS in self._fold.enabled and _MAYBE_SPREAD.search(clauses):
+            edits.extend(_spread(text))
+        return sorted(edits)
+
+    def _folded(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells of what Fold.text() makes of their characters."""
+        form = self._fold.form("".join(cell.text for cell in cells))
+        return [
+            Cell(character, cells[start].start, cells[start].end, cells[start].steps)
+            for character, start in zip(form.text, form.starts, strict=True)
+        ]
+
+
+def merged(text: str, cells: Sequence[Cell]) -> list[Cell]:
+    """The original text as cells, with the restored ones where they belong."""
+    whole: list[Cell] = []
+    place = 0
+    for cell in cells:
+        # What was dropped is kept, but for what was left out to restore this very cell.
+        if cell.start > place and not cell.steps:
+            whole.append(Cell(text[place : cell.start], place, cell.start))
+        if cell.steps:
+            whole.append(cell)
+        elif cell.end > place:
+            whole.append(Cell(text[cell.start : cell.end], cell.start, cell.end))
+        place = max(place, cell.end)
+    whole.append(Cell(text[place:], place, len(text)))
+    return whole
+
+
+def _edited(cells: list[Cell], edits: Sequence[Edit]) -> list[Cell]:
+    if not edits:
+        return cells
+    edited: list[Cell] = []
+    place = 0
+    removed: frozenset[str] = frozenset()
+    for start, end, new, step in edits:
+        for cell in cells[place:start]:
+            edited.append(_with(cell, removed))
+            removed = frozenset()
+        gone = cells[start:end]
+        made = frozenset({step}).union(removed, *(cell.steps for cell in gone))
+        removed = frozenset() if new else made
+        edited.extend(Cell(character, gone[0].start, gone[-1].end, made) for character in new)
+        place = end
+    for cell in cells[place:]:
+        edited.append(_with(cell, removed))
+        removed = frozenset()
+    return edited
+
+
+def _with(cell: Cell, more: frozenset[str]) -> Cell:
+    """What was removed before a character belongs to that character's disguise."""
+    return Cell(cell.text, cell.start, cell.end, cell.steps | more) if more else cell
+
+
+def _spread(text: str) -> list[Edit]:
+    return [
+        (place, place + 1, "", steps.SYMBOLS)
+        for match in _SPREAD.finditer(text)
+        for place in range(match.start(), match.end())
+        if text[place] == match[1]
+    ]

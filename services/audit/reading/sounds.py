@@ -1,0 +1,255 @@
+"""Words written by their sound: in Latin letters, or with other characters that sound alike."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from daachorse import CharwiseDoubleArrayAhoCorasick
+
+from services.audit.reading import steps
+from services.audit.reading.edits import Edit
+from services.audit.reading.syllables import NOTHING, NUMERALS, exact, numerals, private, sounding, spoken
+from services.audit.reading.words import ordinary
+
+# Of one way to read a span: how far that goes, whether it is no term, the word, and the edits.
+_Option = tuple[int, bool, str, list[Edit]]
+# Words that are spelt have no more characters than this before or behind a syllable.
+_FAR = 12
+_LATIN = re.compile("[a-z]{2,}")
+# From so many characters on, a word may be written with none of its own.
+_SURE = 4
+# Words this short are written with others of the very same syllable, or there would be too many.
+_SHORTEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Folded words that disguises may hide: terms, and all words with those of patterns.
+
+    Of them homophones may stand for those that are `sounding`, and what is `innocent` only sounds so.
+    """
+
+    words: Collection[str]
+    sounding: Collection[str]
+    innocent: Collection[str] = ()
+    terms: Collection[str] = ()
+
+
+class _Spoken:
+    """Words by their sounds, with the automaton that finds them."""
+
+    def __init__(self, words: Collection[str], numerals: Mapping[int, str] | None = None) -> None:
+        by_sound: dict[str, list[str]] = {}
+        for word in sorted(words):
+            if len(word) > 1 and not word.isascii():
+                by_sound.setdefault(sounding(word), []).append(word)
+                if numerals and any(map(str.isdigit, word)):
+                    by_sound.setdefault(sounding(word).translate(numerals), []).append(word)
+        self.words = list(by_sound.values())
+        self.automaton = CharwiseDoubleArrayAhoCorasick(list(by_sound) or [NOTHING])
+        # Of words of two characters, which are first and which are second.
+        self.characters = [
+            (frozenset(word[0] for word in alike), frozenset(word[1] for word in alike)) if len(alike[0]) == 2 else None
+            for alike in self.words
+        ]
+
+
+class Sounds:
+    """Finds the words of a vocabulary that are written by their sound."""
+
+    def __init__(self, vocabulary: Vocabulary, enabled: Collection[str]) -> None:
+        self._with_pinyin = steps.PINYIN in enabled
+        self._sounding = frozenset(vocabulary.sounding if steps.HOMOPHONE in enabled else ())
+        self._words = frozenset(vocabulary.words)
+        self._innocent = ordinary().union(vocabulary.innocent)
+        self._some = {sound: chr(point) for point, sound in reversed(private()[0].items())}
+        # All words may be spelt, but few texts have Latin letters.
+        self._spelt = _Spoken(self._words, numerals())
+        self._alike = _Spoken(self._sounding)
+
+    def edits(self, text: str) -> list[list[Edit]]:
+        """An edit for each character that is not written as in the word; of words that overlap, the longest has it.
+
+        Where several words sound alike there are up to three such lists, that with the nearest words first.
+        """
+        said, places = self._said(text)
+        found: dict[tuple[int, int], list[_Option]] = {}
+        for start, end, index in self._alike.automaton.find_overlapping(said):
+            first, last = (start, end) if places is None else (places[start], places[end])
+            written = text[first:last]
+            # Most of what is found: the word itself, and short words that share no character with it.
+            if written in self._sounding or _is_far(written, self._alike.characters[index]):
+                continue
+            if last - first == end - start:
+                for word in self._alike.words[index]:
+                    edits = self._homophones(text, first, written, word)
+                    if edits:
+                        found.setdefault((start, end), []).append(self._option(text, word, edits))
+        if places is not None:
+            self._find_spelt(text, said, places, found)
+        if not found:
+            return []
+        several = _without_overlaps(found)
+        return several if places is None else [self._whole(said, places, edits) for edits in several]
+
+    def _whole(self, said: str, places: Sequence[int], edits: list[Edit]) -> list[Edit]:
+        """The edits with some character for each syllable beside a spelt word that is in none: 5weihaoyou."""
+        edited = {edit[:2] for edit in edits}
+        spans = list(pairwise(places))
+        for order in (range(1, len(spans)), range(len(spans) - 2, -1, -1)):
+            for number in order:
+                (start, end), beside = spans[number], spans[number - order.step]
+                is_spelt = end - start > 1 and beside[1] - beside[0] > 1
+                if is_spelt and beside in edited and (start, end) not in edited and said[number] in self._some:
+                    edited.add((start, end))
+                    edits.append((start, end, self._some[said[number]], steps.PINYIN))
+        return sorted(edits)
+
+    def _find_spelt(
+        self, text: str, said: str, places: Sequence[int], found: dict[tuple[int, int], list[_Option]]
+    ) -> None:
+        for least, most in _windows(places):
+            for first, last, index in self._spelt.automaton.find_overlapping(said[least:most]):
+                start, end = first + least, last + least
+                if places[end] - places[start] == end - start:
+                    continue
+                for word in self._spelt.words[index]:
+                    edits = self._spelling(text, word, places[start : end + 1])
+                    if edits:
+                        found.setdefault((start, end), []).append(self._option(text, word, edits))
+
+    def _option(self, text: str, word: str, edits: list[Edit]) -> _Option:
+        """The edits with how far they go: sounds that people only take for each other, then words of patterns."""
+        syllables = exact()
+        written = (text[start:end] for start, end, _, _ in edits)
+        far = sum(syllables.get(one, one) != syllables.get(edit[2]) for one, edit in zip(written, edits, strict=True))
+        return far, word not in self._sounding, word, edits
+
+    def _said(self, text: str) -> tuple[str, list[int] | None]:
+        """The text as it sounds and, if Latin letters are syllables in it, where each of its sounds begins."""
+        if not self._with_pinyin or _LATIN.search(text) is None:
+            return sounding(text), None
+        sounds: list[str] = []
+        places: list[int] = []
+        place = 0
+        for match in _LATIN.finditer(text):
+            syllables = spoken(match[0])
+            if not syllables:
+                continue
+            sounds.append(sounding(text[place : match.start()]))
+            places.extend(range(place, match.start()))
+            place = match.start()
+            for sound, length in syllables:
+                sounds.append(sound)
+                places.append(place)
+                place += length
+        if not sounds:
+            return sounding(text), None
+        sounds.append(sounding(text[place:]))
+        places.extend(range(place, len(text) + 1))
+        return "".join(sounds), places
+
+    def _spelling(self, text: str, word: str, places: Sequence[int]) -> list[Edit]:
+        """The edits that make a word of what is partly spelt, each of its sounds from one place to the next."""
+        edits: list[Edit] = []
+        same = by_sound = 0
+        for character, start, end in zip(word, places, places[1:], strict=False):
+            if text[start:end] == character:
+                same += 1
+            else:
+                by_sound += end - start == 1
+                edits.append((start, end, character, steps.PINYIN if end - start > 1 else steps.HOMOPHONE))
+        if len(word) == _SHORTEST and not all(_is_same(text[start:end], meant) for start, end, meant, _ in edits):
+            return []
+        if by_sound:
+            return edits if same and word in self._sounding else []
+        return edits if _is_pinyin(text, places[0], places[-1], same, len(edits)) else []
+
+    def _homophones(self, text: str, first: int, written: str, word: str) -> list[Edit]:
+        if word not in self._sounding:
+            return []
+        changed = [index for index, pair in enumerate(zip(written, word, strict=True)) if pair[0] != pair[1]]
+        is_short = len(word) < _SURE
+        if is_short and len(changed) == len(word):
+            return []
+        if len(word) == _SHORTEST and any(exact().get(written[index]) != exact().get(word[index]) for index in changed):
+            return []
+        if written in self._innocent or (is_short and self._is_innocent(text, first, first + len(word) - 1, changed)):
+            return []
+        return [(first + index, first + index + 1, word[index], steps.HOMOPHONE) for index in changed]
+
+    def _is_innocent(self, text: str, first: int, last: int, changed: Sequence[int]) -> bool:
+        """Whether a changed character makes an ordinary word with a neighbour, or another with one outside."""
+        words = self._innocent
+        places = {first + index for index in changed}
+        pairs = {*places, *(place - 1 for place in places)}
+        if last - first + 1 == _SHORTEST:
+            pairs |= {first - 1, last}
+        return any(text[max(0, place) : place + 2] in words for place in pairs)
+
+
+def _windows(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where among the sounds words may be that are partly spelt."""
+    spelt = [number for number, (place, behind) in enumerate(pairwise(places)) if behind - place > 1]
+    least = most = 0
+    for number in spelt:
+        if number - _FAR > most:
+            if most:
+                yield least, most
+            least = max(0, number - _FAR)
+        most = number + 1 + _FAR
+    yield least, min(most, len(places) - 1)
+
+
+def _is_pinyin(text: str, start: int, end: int, same: int, spelt: int) -> bool:
+    """Two syllables may be any foreign word or name, and so they must stand alone."""
+    if same or spelt > _SHORTEST:
+        return True
+    around = text[start - 1 : start] + text[end : end + 1]
+    return not any(character.isascii() and character.isalpha() for character in around)
+
+
+def _is_far(written: str, characters: tuple[frozenset[str], frozenset[str]] | None) -> bool:
+    return (
+        characters is not None
+        and len(written) == _SHORTEST
+        and written[0] not in characters[0]
+        and written[1] not in characters[1]
+    )
+
+
+def _is_same(written: str, meant: str) -> bool:
+    """Whether a character, or a syllable in letters, is the very syllable of a character."""
+    return exact().get(written, written) == exact().get(meant, NUMERALS.get(meant))
+
+
+def _without_overlaps(found: dict[tuple[int, int], list[_Option]]) -> list[list[Edit]]:
+    """A list for each of the words that sound alike; words may overlap where they agree, the longest comes first."""
+    for options in found.values():
+        options.sort()
+    # The longest first; of the same length, what is nearest to how it is written, and what more of it is of.
+    spans = sorted(found, key=lambda span: (span[0] - span[1], found[span][0][0], -len(found[span][0][3]), span))
+    # Words that overlap and do not agree are taken from the other end as well, and by how much is to put back.
+    from_behind = sorted(spans, key=lambda span: (span[0] - span[1], -span[0]))
+    orders = (spans, from_behind, sorted(spans, key=lambda span: -len(found[span][0][3])))
+    readings: list[list[Edit]] = []
+    for rank, order in enumerate(orders):
+        edits = _agreed(found, order, rank)
+        if edits not in readings:
+            readings.append(edits)
+    return readings
+
+
+def _agreed(found: dict[tuple[int, int], list[_Option]], spans: Sequence[tuple[int, int]], rank: int) -> list[Edit]:
+    read: dict[int, str] = {}
+    edits: set[Edit] = set()
+    for start, end in spans:
+        options = found[start, end]
+        for option in (options[min(rank, len(options) - 1)], *options):
+            word = option[2]
+            if all(read.get(place, character) == character for place, character in enumerate(word, start)):
+                read.update(enumerate(word, start))
+                edits.update(option[3])
+                break
+    return sorted(edits)
