@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ _WRITTEN: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 6},
     "WEBP": {"quality": 85, "method": 4},
 }
+# A progressive JPEG has some ten. Each is a pass over all pixels, for a hundred bytes of a file that is made for it.
+_SCANS = 100
+_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# Those that nothing belongs to: TEM, the restarts and the start of the image.
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+# Pillow does not miss it, once it has all pixels.
+_PNG_END = b"\0\0\0\0IEND\xaeB\x60\x82"
 # What Pillow's decoders are known to raise over bytes that are not what they begin as.
 _UNREADABLE = (
     OSError,
@@ -73,11 +82,33 @@ def picture_of(content: bytes) -> Picture:
             file_format = "JPEG" if image.format == "MPO" else str(image.format)
             if file_format != "JPEG" and getattr(image, "is_animated", False):
                 raise _unreadable(Words("是动图", "is animated"))
+            _check_frame(content, file_format)
             return _written(_drawn(image, limits.image_edge), file_format, limits.image_kept_bytes)
     except Image.DecompressionBombError:
         raise _too_large(_square(limits.image_pixels)) from None
     except _UNREADABLE as error:
         raise _unreadable(Words("不是完整的 JPEG、PNG 或 WebP 文件", "is not a whole JPEG, PNG or WebP")) from error
+
+
+def _check_frame(content: bytes, file_format: str) -> None:
+    """Raises ValueError for what the decoders let pass: a PNG without its end, a JPEG of more passes than any has."""
+    if file_format == "PNG" and _PNG_END not in content:
+        raise ValueError("no IEND")
+    if file_format == "JPEG" and _scans(content) > _SCANS:
+        raise ValueError("too many scans")
+
+
+def _scans(content: bytes) -> int:
+    """How many scans the first picture of a JPEG file has; see ITU-T T.81, B.1.1."""
+    scans = place = 0
+    while marker := _MARKER.search(content, place):
+        code, place = marker[1][0], marker.end()
+        if code == _END_OF_IMAGE:
+            break
+        scans += code == _START_OF_SCAN
+        if code not in _BARE:
+            place += int.from_bytes(content[place : place + 2])
+    return scans
 
 
 def _drawn(image: Image.Image, edge: int) -> Image.Image:

@@ -1,14 +1,18 @@
 import asyncio
 import io
 import struct
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from services.chassis import database, errors, parameters
@@ -138,6 +142,49 @@ def test_bytes_that_are_no_picture_are_refused(content: bytes) -> None:
 def test_a_truncated_picture_is_refused(file_format: str, part: float) -> None:
     content = saved(noise(), file_format)
     assert refusal(content[: int(len(content) * part)]) == "IMAGE_UNREADABLE"
+
+
+@pytest.mark.parametrize("file_format", STILL)
+@pytest.mark.parametrize("missing", [1, 2, 4, 8, 12])
+def test_a_picture_without_its_last_bytes_is_refused(file_format: str, missing: int) -> None:
+    content = saved(noise(), file_format)
+    assert picture_of(content + b"more").width == 60
+    assert refusal(content[:-missing]) == "IMAGE_UNREADABLE"
+
+
+def test_a_jpeg_of_thousands_of_passes_is_refused_before_one_is_unpacked() -> None:
+    """Each takes a hundred bytes, and a pass over all pixels of whoever unpacks it."""
+    jpeg = saved(Image.new("RGB", (4_000, 3_000), (200, 30, 40)), "JPEG", progressive=True)
+    last_scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    assert picture_of(jpeg).width == 2048
+    assert picture_of(jpeg[:-2] + last_scan * 5 + jpeg[-2:]).width == 2048
+    before = time.process_time()
+    assert refusal(jpeg[:-2] + last_scan * 20_000 + jpeg[-2:]) == "IMAGE_UNREADABLE"
+    assert time.process_time() - before < 1
+
+
+def test_what_a_phone_appends_to_a_jpeg_does_not_count_as_passes() -> None:
+    video = b"\xff\xda\x00\x02" * 1_000
+    jpeg = saved(noise(), "JPEG", comment=video[:60_000])
+    assert picture_of(jpeg + video).width == 60
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 1}, {"progressive": True, "optimize": True}])
+def test_no_kind_of_jpeg_is_taken_for_one_of_too_many_passes(options: dict[str, Any]) -> None:
+    assert picture_of(saved(noise(1_600, 1_200), "JPEG", quality=95, **options)).width == 1_600
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(STILL), st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 255)), max_size=8), st.integers(0)
+)
+def test_damaged_files_are_pictures_or_refused(file_format: str, damage: list[tuple[int, int]], end: int) -> None:
+    content = bytearray(saved(Image.linear_gradient("L").resize((40, 30)).convert("RGB"), file_format))
+    for place, value in damage:
+        content[place % len(content)] = value
+    with suppress(errors.Invalid):
+        picture = picture_of(bytes(content[: len(content) - end % 50]))
+        assert max(picture.width, picture.height) <= 2048
 
 
 @pytest.mark.parametrize("file_format", STILL)
