@@ -1,10 +1,12 @@
 # `make` alone lists the targets. Whatever a target needs is built first; .venv again when setup.cfg or pyproject.toml change.
 PYTHON ?= python3
 BIN := .venv/bin
-# What runs the product (quick to install), what also checks and tests it, and what the benchmark needs besides.
+# What runs the product (quick to install), what also checks and tests it, and what the benchmark, the audit's tables and its fuzzer need besides.
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 BENCH := .venv/.bench
+TABLES := .venv/.tables
+FUZZ := .venv/.fuzz
 # Pinned, so that the same contracts make the same document on every machine.
 GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'
@@ -13,7 +15,7 @@ ARGS ?=
 SCALE ?= audit=2,redeem=3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mesh mariadb galera openapi consul zabbix chromium envoy maven bench bench-full bench-monitoring chaos monitor-demo clean
+.PHONY: help setup stubs check test test-slow test-galera run demo lint types drift format mesh mariadb galera openapi consul fonts zabbix chromium envoy maven bench bench-full bench-audit bench-monitoring chaos monitor-demo tables audit-report fuzz-audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,7 +31,7 @@ demo: $(RUNTIME) ## Play the journey and exit, non-zero if a step's outcome is n
 mesh: $(DEV) mariadb consul envoy ## Start the mesh: Consul, MariaDB, control planes, instances by SCALE, the gateway; stay up
 	@$(BIN)/python -m local mesh --scale '$(SCALE)' $(ARGS)
 
-test: $(DEV) mariadb consul envoy maven zabbix ## Run every test that is not marked slow, on SQLite and on a real MariaDB
+test: $(DEV) mariadb consul envoy fonts maven zabbix ## Run every test that is not marked slow, on SQLite and on a real MariaDB
 	@$(BIN)/pytest -m 'not slow' $(ARGS)
 
 test-slow: $(DEV) mariadb consul envoy galera zabbix chromium ## Run the tests marked slow (before a release)
@@ -77,6 +79,9 @@ galera: $(DEV) ## Make sure that Galera is here (else fetched into .cache/, with
 consul: $(DEV) ## Make sure that Consul is here (else fetched into .cache/, without root)
 	@$(BIN)/python -m local.consul
 
+fonts: $(DEV) ## Make sure that a font with Chinese characters is here (else fetched into .cache/, without root)
+	@$(BIN)/python -m local.fonts
+
 zabbix: $(DEV) ## Make sure that Zabbix is here (else fetched into .cache/, without root)
 	@$(BIN)/python -m local.zabbix
 
@@ -103,11 +108,23 @@ bench: $(BENCH) mariadb ## Measure the hot path beside its rivals, 20 minutes at
 bench-full: $(BENCH) mariadb ## Measure the rows too that no goal needs, for an hour
 	@$(BIN)/python -m bench --full $(ARGS)
 
+bench-audit: $(DEV) maven ## Measure the audit of texts beside its rival and its own parts, 3 minutes
+	@$(BIN)/python -m bench.audit $(ARGS)
+
 monitor-demo: $(DEV) mariadb consul envoy zabbix ## Let a real Zabbix watch a mesh, break it, and tell when who was told
 	@$(BIN)/python -m chaos.monitored $(ARGS)
 
 bench-monitoring: $(BENCH) mariadb consul envoy zabbix ## Measure what the sidecar costs, 5 minutes
 	@$(BIN)/python -m bench.monitoring $(ARGS)
+
+tables: $(TABLES) ## Make the audit's tables anew (services/audit/reading/tables/)
+	@$(BIN)/python -m services.audit.reading.tables.make
+
+audit-report: $(DEV) ## Tell how right the audit is on labelled lines, and what each of its steps adds and costs (ARGS=--wrong: which lines not)
+	@$(BIN)/python -m tests.audit.report $(ARGS)
+
+fuzz-audit: $(FUZZ) ## Search with atheris for a text that breaks the audit, until ARGS such as -max_total_time=60 end it
+	@mkdir -p .cache/fuzz-audit && $(BIN)/python -m tests.audit.fuzz -artifact_prefix=.cache/ .cache/fuzz-audit $(ARGS)
 
 clean: ## Remove .venv, caches and the local database
 	rm -rf .venv .cache var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -128,4 +145,14 @@ $(DEV): setup.cfg pyproject.toml
 $(BENCH): $(DEV)
 	@echo 'Installing what the benchmark needs into .venv'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+$(TABLES): $(RUNTIME)
+	@echo "Installing what makes the audit's tables into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[tables]'
+	@touch $@
+
+$(FUZZ): $(DEV)
+	@echo 'Installing what fuzzes the audit into .venv'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@

@@ -134,6 +134,8 @@ class Mesh:
             VAR=str(self.directory / "var"),
             LOGS=str(self.directory / "log"),
             IMAGES=f"file://{self.directory}/images",
+            # Reading pictures takes seconds of a processor, and is no part of what a mesh is started for.
+            OCR="off",
             # Any free one; an instance says which.
             PORT="0",
         )

@@ -51,6 +51,8 @@ def environment_of(scale: Mapping[str, int], folder: Path) -> dict[str, str]:
         "SHAREMESH_VAR": str(folder),
         "SHAREMESH_LOGS": str(folder / "log"),
         "SHAREMESH_IMAGES": f"file://{folder}/images",
+        # Each instance that reads pictures takes 200 MB.
+        "SHAREMESH_OCR": os.environ.get("SHAREMESH_OCR", "off"),
         # Any free one, which an instance tells Consul.
         "SHAREMESH_PORT": "0",
         "MESH_CONTROL_PLANE_1": plane_1,

@@ -158,6 +158,13 @@ def zabbix(arguments: argparse.Namespace) -> int:
     return provision.run(arguments)
 
 
+def audit_text(arguments: argparse.Namespace) -> int:
+    """Judge JSON lines {"id", "text"} from standard input by the audit's lexicon."""
+    from services.audit import lines
+
+    return lines.run(arguments)
+
+
 def _place(settings: Settings) -> "commands.Place":
     """Whom the commands of the mesh ask, and as whom."""
     from registry import commands
@@ -276,6 +283,12 @@ def _parser(asked: str) -> argparse.ArgumentParser:
         from monitoring.plan import add_arguments as add_those_of_zabbix
 
         add_those_of_zabbix(one)
+    one = commands.add_parser("audit-text", help=audit_text.__doc__, description=audit_text.__doc__)
+    one.set_defaults(run=audit_text)
+    if asked == "audit-text":
+        from services.audit.lines import add_arguments as add_those_of_audit_text
+
+        add_those_of_audit_text(one)
     return parser
 
 

@@ -1,5 +1,6 @@
 """How each service is built from what its process has: one flat list of steps a service, loaded when asked for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -62,13 +63,28 @@ async def publish(parts: Parts) -> None:
 
 
 async def audit(parts: Parts) -> None:
-    """AuditService, with the lexicon of this release adopted."""
+    """AuditService, with the program's own lexicon adopted; it follows the head, and judges again what that changes."""
+    from services.audit.pictures import reader
+    from services.audit.pictures.worker import Worker, kept_by
     from services.audit.servicer import Servicer
     from sharemesh.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+    from sharemesh.v1.entry_pb2_grpc import EntryServiceStub
 
-    servicer = Servicer(parts.db, parts.clock, parts.keys)
+    pictures = None
+    if parts.settings.ocr and reader.is_installed():
+        fetch = kept_by(EntryServiceStub(parts.mesh.channel("entry")))
+        try:
+            await asyncio.to_thread(reader.shared().load)
+        except Exception as error:
+            # Told now, for no picture is to blame for it.
+            raise BadSetting(f"--ocr: the extra ocr is installed but does not load: {error!r}") from error
+        pictures = Worker(parts.db, parts.clock, fetch, reader.shared())
+        parts.at_end.push_async_callback(pictures.close)
+    servicer = Servicer(parts.db, parts.clock, parts.keys, pictures)
     await parts.db.run(servicer.engine.start, parts.clock())
     parts.server.add("sharemesh.v1.AuditService", add_AuditServiceServicer_to_server, servicer)
+    parts.server.repeat(servicer.follow, lambda: parameters.current().lexicon_follow_seconds)
+    parts.server.repeat(servicer.judge_again, lambda: parameters.current().reaudit_seconds)
 
 
 async def share(parts: Parts) -> None:

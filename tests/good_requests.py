@@ -146,6 +146,24 @@ def bad_schema(**rules: Any) -> Spoil:
     return spoil
 
 
+def bad_term(**fields: Any) -> Spoil:
+    """An import whose one term is otherwise."""
+
+    def spoil(_: World, request: Any) -> Any:
+        copy = changed(request)
+        copy.terms[0].CopyFrom(changed(copy.terms[0], **fields))
+        return copy
+
+    return spoil
+
+
+def past(world: World) -> str:
+    """A lexicon that was the head, and is not any more."""
+    head = world.head
+    world.release(world.lexicon())
+    return head
+
+
 ENTRY = {
     "CreateMerchant": Row(
         LIN,
@@ -320,7 +338,14 @@ AUDIT = {
         refusals={"a draft": (lambda w, r: changed(r, activity=w.draft().name), STATE, "ACTIVITY_STATE")},
     ),
     "GetAudit": Row(LIN, lambda w: audit_pb2.GetAuditRequest(name=w.published.audit), MALLORY),
-    "ListAudits": Row(LIN, lambda w: audit_pb2.ListAuditsRequest(category="absolute_claim")),
+    "ListAudits": Row(
+        LIN,
+        lambda w: audit_pb2.ListAuditsRequest(category="absolute_claim", max_age=Duration(seconds=60)),
+        refusals={
+            "a negative age": sets(INVALID, "INVALID_FIELD", min_age=Duration(seconds=-1)),
+            "an age beyond reckoning": sets(INVALID, "INVALID_FIELD", max_age=Duration(seconds=300_000_000_000)),
+        },
+    ),
     "CheckText": Row(LIN, lambda w: audit_pb2.CheckTextRequest(text="全城最低价")),
     "ResolveAudit": Row(
         OPERATOR,
@@ -343,6 +368,48 @@ AUDIT = {
         MALLORY,
         {"passed": (lambda w, r: changed(r, name=w.published.audit), STATE, "AUDIT_NOT_OPEN")},
     ),
+    "ImportTerms": Row(
+        OPERATOR,
+        lambda w: w.terms_of_olga(),
+        refusals={
+            "no change": sets(INVALID, "INVALID_FIELD", terms=[]),
+            "no such category": (bad_term(category="rumours"), INVALID, "INVALID_FIELD"),
+            "a pass": (bad_term(action=audit_pb2.DECISION_PASS), INVALID, "INVALID_FIELD"),
+            "no words": (bad_term(text="……"), INVALID, "INVALID_FIELD"),
+            "no rewrite": (bad_term(rewrite=None), INVALID, "INVALID_FIELD"),
+            "no basis": (bad_term(basis=""), INVALID, "INVALID_FIELD"),
+            "a pattern that is none": (bad_term(pattern="开(光"), INVALID, "INVALID_FIELD"),
+            "a pattern without a bound": (bad_term(pattern="开.*光"), INVALID, "INVALID_FIELD"),
+            "a removal of nothing": sets(
+                INVALID, "INVALID_FIELD", removals=[audit_pb2.TermKey(category="abuse", text="没有的词")]
+            ),
+        },
+    ),
+    "GetLexicon": Row(OPERATOR, lambda w: audit_pb2.GetLexiconRequest(name=w.head)),
+    "ListLexicons": Row(OPERATOR, lambda w: audit_pb2.ListLexiconsRequest(page_size=1)),
+    "ListTerms": Row(OPERATOR, lambda w: audit_pb2.ListTermsRequest(lexicon=w.head, category="minors", text="烟")),
+    "TestLexicon": Row(OPERATOR, lambda w: audit_pb2.TestLexiconRequest(name=w.lexicon())),
+    "ReleaseLexicon": Row(
+        OPERATOR,
+        lambda w: audit_pb2.ReleaseLexiconRequest(
+            name=w.lexicon(), head=w.head, reason="新规", request_id=request_id()
+        ),
+        refusals={
+            "the head": (lambda w, r: changed(r, name=w.head), STATE, "LEXICON_IS_HEAD"),
+            "another head than expected": (lambda w, r: changed(r, head=r.name), *STALE),
+        },
+    ),
+    "RollbackLexicon": Row(
+        OPERATOR,
+        lambda w: audit_pb2.RollbackLexiconRequest(name=past(w), head=w.head, reason="误伤", request_id=request_id()),
+        refusals={
+            "the head": (lambda w, r: changed(r, name=w.head), STATE, "LEXICON_IS_HEAD"),
+            "never released": (lambda w, r: changed(r, name=w.lexicon()), STATE, "LEXICON_NEVER_RELEASED"),
+            "another head than expected": (lambda w, r: changed(r, head=r.name), *STALE),
+        },
+    ),
+    "GetRollout": Row(OPERATOR, lambda w: audit_pb2.GetRolloutRequest(name=w.rollout.name)),
+    "ListRollouts": Row(OPERATOR, lambda w: audit_pb2.ListRolloutsRequest(page_size=1)),
 }
 
 SHARE = {
@@ -528,6 +595,9 @@ OTHERS: dict[str, Spoil] = {
     "AuditActivity": lambda w, r: changed(r, activity=w.submitted().name),
     "ResolveAudit": other(decision=audit_pb2.DECISION_REJECT),
     "AppealAudit": other(reason="这是菜名"),
+    "ImportTerms": other(reason="四起投诉"),
+    "ReleaseLexicon": other(reason="旧规"),
+    "RollbackLexicon": other(reason="误判"),
     "CreateShare": other(channel=share_pb2.CHANNEL_WEIBO),
     "ReportShare": other(report="ok"),
     "RecordVisit": lambda w, r: changed(r, share_code=w.share().code),

@@ -71,7 +71,9 @@ class Mesh:
 
 def settings_for(url: str, folder: Path) -> Settings:
     """Settings of a process that keeps everything in `folder` and listens on free ports."""
-    return replace(Settings(), database=url, var=folder, logs=folder / "log", images=f"file://{folder}/images", port=0)
+    # Reading pictures takes seconds of a processor, and has tests of its own.
+    images = f"file://{folder}/images"
+    return replace(Settings(), database=url, var=folder, logs=folder / "log", images=images, ocr=False, port=0)
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def test_a_request_id_counts_once(world: World, rpc: str) -> None:
     request = row.request(world)
     own = world.metadata(row.who)
     first = world.send(rpc, request.SerializeToString(), own)
+    world.settle()
     before = rows_of(world)
     again = world.send(rpc, request.SerializeToString(), own)
     assert what_it_names(rpc, again) == what_it_names(rpc, first)

@@ -81,6 +81,7 @@ def test_a_diagram_shows_every_move_of_its_table_and_no_other(heading: str, tabl
         ("Coupon", redeem_pb2.CouponState.DESCRIPTOR),
         ("Share", share_pb2.ShareState.DESCRIPTOR),
         ("Audit", audit_pb2.AuditState.DESCRIPTOR),
+        ("Rollout", audit_pb2.RolloutState.DESCRIPTOR),
     ],
 )
 def test_a_diagram_shows_every_state_of_the_contract_and_no_other(heading: str, enum: EnumDescriptor) -> None:
@@ -120,7 +121,9 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     code = "\n".join([*re.findall(r"```.*?```", text, re.DOTALL), *re.findall(r"`[^`\n]+`", text)])
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", code)) - targets == set()
-    commands = set(re.findall(r"(?:^|[`/])sharemesh ([a-z]+)", code, re.MULTILINE))
+    commands = {
+        name.replace("-", "_") for name in re.findall(r"(?:^|[`/])sharemesh ([a-z][a-z-]*)", code, re.MULTILINE)
+    }
     assert {command for command in commands if not callable(getattr(command_line, command, None))} == set()
 
 

@@ -170,7 +170,7 @@ def test_the_command_line_loads_no_service_before_one_is_asked_for() -> None:
 
 def test_serving_redemptions_loads_nothing_that_only_others_need() -> None:
     loaded = loaded_by(["services.__main__", "services.start", "services.redeem.servicer"])
-    others = ("rich", "fsspec", "PIL", "jsonschema", "opencc", "ahocorasick_rs", "services.journey", "monitoring")
+    others = ("rich", "fsspec", "PIL", "jsonschema", "daachorse", "services.journey", "monitoring")
     # Of the mesh, which a process with a static registry is not in.
     mesh = ("consul", "aiohttp", "envoy", "xds", "gateway", "registry.consul", "registry.tls", "registry.certs")
     assert [name for name in loaded if within(name, *others, *mesh)] == []

@@ -12,7 +12,7 @@ from services.journey import content
 from services.journey.people import Person
 from sharemesh.v1 import audit_pb2, entry_pb2, publish_pb2, redeem_pb2, share_pb2
 from tests.contracts import rpcs
-from tests.mesh import Mesh, request_id
+from tests.mesh import Mesh, poll, request_id
 
 TODAY = date(2026, 3, 4)
 ALL_RIGHTS = [number for number in entry_pb2.StaffRight.values() if number]
@@ -31,7 +31,7 @@ class World:
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self._tokens: dict[Who, str] = {}
-        self.lin, self.jie, self.alice = (mesh.person(*who) for who in (LIN, JIE, ALICE))
+        self.lin, self.jie, self.alice, self.olga = (mesh.person(*who) for who in (LIN, JIE, ALICE, OPERATOR))
         self.merchant = self._merchant(self.lin)
         self.image = self.upload(content.picture())
         self.store = self.new_store(self.lin, self.merchant, self.image)
@@ -119,6 +119,38 @@ class World:
         return self.lin.audit.AppealAudit(
             audit_pb2.AppealAuditRequest(name=self.rejected_audit(), reason="这是书名", request_id=request_id())
         )
+
+    def lexicon(self) -> str:
+        """A new lexicon, with a term that nobody's words have."""
+        return self.olga.audit.ImportTerms(self.terms_of_olga()).name
+
+    def terms_of_olga(self) -> audit_pb2.ImportTermsRequest:
+        """What an operator would import."""
+        term = audit_pb2.Term(text=f"暗号{request_id()}", category="superstition", action=audit_pb2.DECISION_REVIEW)
+        term.basis, term.rewrite.zh_cn, term.rewrite.en = "平台规则第三条", "删去", "Leave it out"
+        term.exceptions.append(f"{term.text}牌")
+        return audit_pb2.ImportTermsRequest(base=self.head, terms=[term], reason="三起投诉", request_id=request_id())
+
+    @property
+    def rollout(self) -> audit_pb2.Rollout:
+        """The newest."""
+        return self.olga.audit.ListRollouts(audit_pb2.ListRolloutsRequest(page_size=1)).rollouts[0]
+
+    @property
+    def head(self) -> str:
+        """The lexicon that decides."""
+        return self.rollout.lexicon
+
+    def release(self, lexicon: str) -> None:
+        """Make it the head, with all that follows from it."""
+        self.olga.audit.ReleaseLexicon(
+            audit_pb2.ReleaseLexiconRequest(name=lexicon, reason="新规", request_id=request_id())
+        )
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is judged again in the background."""
+        poll(lambda: self.rollout.state != audit_pb2.ROLLOUT_STATE_RUNNING, 60.0)
 
     def share(self, sharer: Person | None = None) -> share_pb2.Share:
         request = share_pb2.CreateShareRequest(

@@ -1,6 +1,7 @@
 """The machine's judgement of what would be published, and who may see it."""
 
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.audit.cases import Case, Judged, Moved, move_publication, publish
@@ -15,6 +16,7 @@ from services.schema.tables import Activity, Audit, Merchant
 
 # Each try judges a newer state of things; a merchant who edits faster than this is asked to come back.
 TRIES = 5
+_ASKED = ("activity", "state", "category", "decision", "lexicon_release", "min_age", "max_age", "order")
 
 
 def audit_activity(call: Call, plain: dict[str, Any], engine: Engine, now: datetime) -> dict[str, Any]:
@@ -42,23 +44,27 @@ def decide(call: Call, tenant: str, judged: Judged, now: datetime) -> str:
     """Write a judgement down and move what it is about; returns the audit's uid. Raises Moved."""
 
     def command() -> str:
-        activity, publication = judged.case.standing()
-        judged.must_hold()
-        why = Why(Actor.of(call), now, judged.reason())
-        if publication is not None:
-            audit = judged.record(activity, publication.revision, now)
-            if audit.decision == "REJECT":
-                move_publication(activity, publication, "SUSPENDED", why)
-        elif activity.state == "IN_REVIEW":
-            audit = _again(activity, judged, why)
-        else:
-            audit = judged.record(activity, activity.revision, now)
-            _submitted(activity, audit, why)
-        return str(audit.uid)
+        return str(settle(judged, Why(Actor.of(call), now, judged.reason())).uid)
 
     with database.write():
         uid, _ = replay.once(call, tenant, command, now)
     return uid
+
+
+def settle(judged: Judged, why: Why) -> Audit:
+    """Write a judgement of a submission or of a LIVE publication down, and move it; within a write(). Raises Moved."""
+    activity, publication = judged.case.standing()
+    judged.must_hold()
+    if publication is not None:
+        audit = judged.record(activity, publication.revision, why.now)
+        if audit.decision == "REJECT":
+            move_publication(activity, publication, "SUSPENDED", why)
+    elif activity.state == "IN_REVIEW":
+        audit = _again(activity, judged, why)
+    else:
+        audit = judged.record(activity, activity.revision, why.now)
+        _submitted(activity, audit, why)
+    return audit
 
 
 def _submitted(activity: Activity, audit: Audit, why: Why) -> None:
@@ -99,24 +105,43 @@ def find(call: Call, wire_name: str) -> Audit:
 
 
 def list_audits(call: Call, plain: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A page of audits, newest first, OPEN ones oldest first; `plain` filters by activity, state and category."""
-    asked = {key: plain.get(key) for key in ("activity", "state", "category")}
+    """A page of audits, newest first, OPEN ones oldest first, or in plain["order"].
+
+    `plain` filters by activity, state, category, decision and lexicon_release, and by min_age and max_age in seconds.
+    """
+    asked = {key: plain.get(key) for key in _ASKED}
     page = paging.page_of(plain.get("page_token", ""), plain.get("page_size", 0), call, asked)
-    is_queue = asked["state"] == "OPEN"
+    is_queue = asked["order"] == "OLDEST_FIRST" if asked["order"] else asked["state"] == "OPEN"
     query = Audit.select().order_by(Audit.id if is_queue else Audit.id.desc())
     if page.after is not None:
         query = query.where(Audit.id > page.after if is_queue else Audit.id < page.after)
     if not access.sees_all(call):
         query = query.where(Audit.merchant_id << access.merchant_ids(call))
-    if asked["activity"]:
-        uid = uid_of("activities", asked["activity"], "activity")
-        query = query.where(Audit.activity_id << Activity.select(Activity.id).where(Activity.uid == uid))
-    if asked["state"]:
-        query = query.where(Audit.state == asked["state"])
-    if asked["category"]:
-        query = query.where(Audit.categories.contains(f",{asked['category']},"))
+    for condition in _conditions(asked, now):
+        query = query.where(condition)
     shown, after = pages.page(query, page.size, Audit.findings)
     return {"audits": audit_views(shown), "next_page_token": paging.token_of(after, call, asked)}
+
+
+def _conditions(asked: dict[str, Any], now: datetime) -> Iterator[Any]:
+    """What audits must be that were asked for."""
+    if asked["activity"]:
+        uid = uid_of("activities", asked["activity"], "activity")
+        yield Audit.activity_id << Activity.select(Activity.id).where(Activity.uid == uid)
+    if asked["category"]:
+        yield Audit.categories.contains(f",{asked['category']},")
+    for name in ("state", "decision", "lexicon_release"):
+        if asked[name]:
+            yield getattr(Audit, name) == asked[name]
+    if asked["min_age"] is not None:
+        yield _since(lambda time: time <= now - timedelta(seconds=asked["min_age"]))
+    if asked["max_age"] is not None:
+        yield _since(lambda time: time >= now - timedelta(seconds=asked["max_age"]))
+
+
+def _since(holds: Callable[[Any], Any]) -> Any:
+    """That the time which an audit's age counts from is such; without COALESCE, which no index would serve."""
+    return holds(Audit.appeal_time) | (Audit.appeal_time.is_null() & holds(Audit.create_time))
 
 
 def check_text(call: Call, plain: dict[str, Any], engine: Engine, now: datetime) -> dict[str, Any]:

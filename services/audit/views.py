@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
-from services.audit.matcher import Finding
+from services.audit.evidence import Finding
+from services.audit.pictures.passages import Page
 from services.chassis.names import name
 from services.schema.tables import Activity, Audit, Merchant
 
@@ -18,15 +20,23 @@ _PHONE = 7
 _SHOWN = 2
 
 
-def finding_views(findings: Sequence[Finding], words: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The findings in the shape of Finding, of each term the first few; `words` holds the judged texts by field."""
+def finding_views(
+    findings: Sequence[Finding], words: Mapping[str, str], pages: Mapping[str, Page] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """The findings in the shape of Finding, of each term the first few.
+
+    `words` holds the judged texts by field, `pages` those of the pictures.
+    """
     seen: Counter[str] = Counter()
     views: list[dict[str, Any]] = []
     for finding in findings:
         seen[finding.term] += 1
         if seen[finding.term] <= (_FINDINGS_OF_A_TERM if len(views) < _FINDINGS else 1):
             text = _redacted(words[finding.field][finding.start : finding.end])
-            views.append({**asdict(finding), "text": text, "action": finding.action.upper(), "steps": [*finding.steps]})
+            view = {**asdict(finding), "text": text, "action": finding.action.upper(), "steps": [*finding.steps]}
+            page = pages.get(finding.field)
+            box = page and page.box(finding.start, finding.end)
+            views.append({**view, "box": asdict(box)} if box else view)
     return views
 
 
@@ -62,7 +72,7 @@ def audit_views(audits: Sequence[Audit]) -> list[dict[str, Any]]:
             "appeal_time": audit.appeal_time,
             "resolve_time": audit.resolve_time,
             "resolution": audit.resolution,
-            "is_image_text_checked": False,
+            "is_image_text_checked": bool(audit.is_image_text_checked),
         }
         for audit in audits
     ]

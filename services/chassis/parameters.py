@@ -48,6 +48,11 @@ class Parameters:
     snapshot_bytes: int = 512 * 1024
     audit_lease_seconds: int = 30
     sweep_seconds: float = 5.0
+    # How soon an instance goes over to another lexicon, and how soon what was judged is judged again by it; a worker
+    # that is not heard of for the lease has died, and another goes on where it was.
+    lexicon_follow_seconds: float = 1.0
+    reaudit_seconds: float = 1.0
+    reaudit_lease_seconds: int = 30
     watch_poll_seconds: float = 0.5
     watch_heartbeat_seconds: float = 15.0
     # In one process: each stream asks the database twice a second.

@@ -74,6 +74,12 @@ def _images(text: str) -> str:
     return text
 
 
+def _ocr(text: str) -> bool:
+    if text not in ("auto", "off"):
+        raise ValueError("is neither auto nor off")
+    return text == "auto"
+
+
 def _text(text: str) -> str:
     if not text:
         raise ValueError("is empty")
@@ -155,6 +161,7 @@ class Settings:
     var: Path = _setting(VAR, Path, "folder of whatever is kept, and of the keys that are made on the first run")
     logs: Path = _setting("{var}/log", Path, "folder of the logs, <service>.<n>.jsonl")
     images: str = _setting("file://{var}/images", _images, "fsspec URL of the image store that all processes share")
+    ocr: bool = _setting("auto", _ocr, "whether audits read pictures: auto (with the extra ocr installed) or off")
     host: str = _setting("127.0.0.1", _text, "address to listen on")
     advertise: str = _setting("", _host, "host by which others reach this machine, in Consul; --host if not given")
     tls: Path | None = _setting("", _folder, "folder with a folder of ca.pem, cert.pem and key.pem for each service")

@@ -252,9 +252,23 @@ class Audit(Row):
     resolution = CharField(500, default="")
     resolver = CharField(40, default="")
     stale_time = InstantField(null=True)
+    # Null in what the release before wrote.
+    is_image_text_checked = BooleanField(null=True)
 
     class Meta:
         indexes = ((("state", "id"), False),)
+
+
+class ImageReading(Row):
+    """What was read in a picture, of whichever merchant."""
+
+    # The SHA-256 of the picture's bytes.
+    uid = CharField(64, primary_key=True)
+    # Which releases of which libraries read it: another reader reads it again.
+    reader = CharField(100)
+    # As audit's passages.Reading has it.
+    passages = JsonField()
+    create_time = InstantField()
 
 
 class Ruling(Row):
@@ -275,6 +289,14 @@ class LexiconRelease(Row):
     # The terms, as lexicon.from_json reads them.
     terms = JsonField()
     create_time = InstantField()
+    # The release it was made of, and what became of its terms; null in what came with the program.
+    base = CharField(64, null=True)
+    term_count = IntegerField(null=True)
+    added_count = IntegerField(null=True)
+    changed_count = IntegerField(null=True)
+    removed_count = IntegerField(null=True)
+    actor = CharField(40, null=True)
+    reason = CharField(500, null=True)
 
 
 class LexiconHead(Row):
@@ -282,6 +304,40 @@ class LexiconHead(Row):
 
     id = IntegerField(primary_key=True)
     release = CharField(64)
+
+
+class Rollout(Row):
+    """A change of the head, and how far the judging by the new one has come."""
+
+    id = BigAutoField()
+    uid = CharField(40, unique=True)
+    release = CharField(64)
+    previous = CharField(64, default="")
+    # ADOPTION, RELEASE or ROLLBACK.
+    kind = CharField(20)
+    # RUNNING, DONE or SUPERSEDED.
+    state = CharField(20)
+    actor = CharField(40, default="")
+    reason = CharField(500, default="")
+    create_time = InstantField()
+    end_time = InstantField(null=True)
+    # Where the walk over the activities stands: PUBLICATIONS, then SUBMISSIONS, and the id that was done last.
+    stage = CharField(20)
+    done_id = BigIntegerField(default=0)
+    # Which worker walks, and until when nobody takes its place.
+    worker = CharField(40, default="")
+    lease_until = InstantField(null=True)
+    total_count = IntegerField(default=0)
+    judged_count = IntegerField(default=0)
+    suspended_count = IntegerField(default=0)
+    restored_count = IntegerField(default=0)
+    published_count = IntegerField(default=0)
+    rejected_count = IntegerField(default=0)
+    review_count = IntegerField(default=0)
+    failed_count = IntegerField(default=0)
+
+    class Meta:
+        indexes = ((("state", "id"), False), (("release", "id"), False))
 
 
 class Customer(Row):

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from sharemesh.v1 import options_pb2 as sharemesh_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sharemesh/v1/audit.proto\x12\x0csharemesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asharemesh/v1/options.proto\"\xdc\x01\n\x07\x46inding\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\x98\xb5\x18\x01\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x0c\n\x04term\x18\x06 \x01(\t\x12&\n\x06\x61\x63tion\x18\x07 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\r\n\x05steps\x18\x08 \x03(\t\x12\r\n\x05\x62\x61sis\x18\t \x01(\t\x12,\n\x07rewrite\x18\n \x01(\x0b\x32\x1b.sharemesh.v1.LocalizedText\"\xc7\x03\n\x05\x41udit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\x12\x10\n\x08merchant\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x17\n\x0flexicon_release\x18\x06 \x01(\t\x12(\n\x08\x64\x65\x63ision\x18\x07 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\'\n\x05state\x18\x08 \x01(\x0e\x32\x18.sharemesh.v1.AuditState\x12\'\n\x08\x66indings\x18\t \x03(\x0b\x32\x15.sharemesh.v1.Finding\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61ppeal\x18\x0b \x01(\t\x12/\n\x0b\x61ppeal_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nresolution\x18\x0e \x01(\t\x12\x1d\n\x15is_image_text_checked\x18\x0f \x01(\x08\"\x80\x01\n\x14\x41uditActivityRequest\x12\x34\n\x08\x61\x63tivity\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^activities/[a-z0-9]{1,40}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"?\n\x0fGetAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\"\xe2\x01\n\x11ListAuditsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x37\n\x08\x61\x63tivity\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^(activities/[a-z0-9]{1,40})?$\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\x18.sharemesh.v1.AuditStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\'\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[a-z_]{0,40}$\"R\n\x12ListAuditsResponse\x12#\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x13.sharemesh.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x10\x43heckTextRequest\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xa0\x1f\"\x7f\n\x11\x43heckTextResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.sharemesh.v1.Finding\x12\x17\n\x0flexicon_release\x18\x03 \x01(\t\"\xf0\x01\n\x13ResolveAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\x12\x34\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.sharemesh.v1.DecisionB\n\xbaH\x07\x82\x01\x04\x18\x01\x18\x03\x12%\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"\x92\x01\n\x12\x41ppealAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$*a\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x11\n\rDECISION_PASS\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_REJECT\x10\x03*\x89\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_STATE_DECIDED\x10\x01\x12\x14\n\x10\x41UDIT_STATE_OPEN\x10\x02\x12\x18\n\x14\x41UDIT_STATE_RESOLVED\x10\x03\x12\x15\n\x11\x41UDIT_STATE_STALE\x10\x04\x32\xc3\x05\n\x0c\x41uditService\x12\x7f\n\rAuditActivity\x12\".sharemesh.v1.AuditActivityRequest\x1a\x13.sharemesh.v1.Audit\"5\x90\x02\x02\x8a\xb5\x18\x02\x06\x05\x82\xd3\xe4\x93\x02&\"!/v1/{activity=activities/*}:audit:\x01*\x12\x64\n\x08GetAudit\x12\x1d.sharemesh.v1.GetAuditRequest\x1a\x13.sharemesh.v1.Audit\"$\x90\x02\x01\x8a\xb5\x18\x02\x04\x05\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=audits/*}\x12l\n\nListAudits\x12\x1f.sharemesh.v1.ListAuditsRequest\x1a .sharemesh.v1.ListAuditsResponse\"\x1b\x90\x02\x01\x8a\xb5\x18\x02\x04\x05\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/audits\x12q\n\tCheckText\x12\x1e.sharemesh.v1.CheckTextRequest\x1a\x1f.sharemesh.v1.CheckTextResponse\"#\x90\x02\x01\x8a\xb5\x18\x03\x04\x03\x05\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/text:check:\x01*\x12v\n\x0cResolveAudit\x12!.sharemesh.v1.ResolveAuditRequest\x1a\x13.sharemesh.v1.Audit\".\x90\x02\x02\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=audits/*}:resolve:\x01*\x12s\n\x0b\x41ppealAudit\x12 .sharemesh.v1.AppealAuditRequest\x1a\x13.sharemesh.v1.Audit\"-\x90\x02\x02\x8a\xb5\x18\x01\x04\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=audits/*}:appeal:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sharemesh/v1/audit.proto\x12\x0csharemesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asharemesh/v1/options.proto\"\x81\x02\n\x07\x46inding\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\x98\xb5\x18\x01\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x0c\n\x04term\x18\x06 \x01(\t\x12&\n\x06\x61\x63tion\x18\x07 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\r\n\x05steps\x18\x08 \x03(\t\x12\r\n\x05\x62\x61sis\x18\t \x01(\t\x12,\n\x07rewrite\x18\n \x01(\x0b\x32\x1b.sharemesh.v1.LocalizedText\x12#\n\x03\x62ox\x18\x0b \x01(\x0b\x32\x16.sharemesh.v1.ImageBox\"?\n\x08ImageBox\x12\t\n\x01x\x18\x01 \x01(\x05\x12\t\n\x01y\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"\xc7\x03\n\x05\x41udit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\x12\x10\n\x08merchant\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x17\n\x0flexicon_release\x18\x06 \x01(\t\x12(\n\x08\x64\x65\x63ision\x18\x07 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\'\n\x05state\x18\x08 \x01(\x0e\x32\x18.sharemesh.v1.AuditState\x12\'\n\x08\x66indings\x18\t \x03(\x0b\x32\x15.sharemesh.v1.Finding\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61ppeal\x18\x0b \x01(\t\x12/\n\x0b\x61ppeal_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nresolution\x18\x0e \x01(\t\x12\x1d\n\x15is_image_text_checked\x18\x0f \x01(\x08\"\x88\x03\n\x04Term\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\'\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[a-z_]{1,40}$\x12\x32\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x16.sharemesh.v1.DecisionB\n\xbaH\x07\x82\x01\x04\x18\x02\x18\x03\x12\x14\n\x0chas_boundary\x18\x04 \x01(\x08\x12\x19\n\x11is_spelling_exact\x18\x05 \x01(\x08\x12&\n\nexceptions\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xc8\x01\"\x07r\x05\x10\x01\x18\xc8\x01\x12\x19\n\x05\x62\x61sis\x18\x07 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x34\n\x07rewrite\x18\x08 \x01(\x0b\x32\x1b.sharemesh.v1.LocalizedTextB\x06\xbaH\x03\xc8\x01\x01\x12\x1a\n\x07pattern\x18\t \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12!\n\x19is_excused_by_prohibition\x18\n \x01(\x08\x12 \n\x05words\x18\x0b \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xc8\x01\"\x06r\x04\x10\x01\x18(\"\xdd\x01\n\x07Lexicon\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x12\n\nterm_count\x18\x03 \x01(\x05\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x04 \x01(\x05\x12\x15\n\rchanged_count\x18\x05 \x01(\x05\x12\x15\n\rremoved_count\x18\x06 \x01(\x05\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07is_head\x18\n \x01(\x08\"\xc5\x03\n\x07Rollout\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07lexicon\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\x12\'\n\x04kind\x18\x04 \x01(\x0e\x32\x19.sharemesh.v1.RolloutKind\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.sharemesh.v1.RolloutState\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btotal_count\x18\n \x01(\x05\x12\x14\n\x0cjudged_count\x18\x0b \x01(\x05\x12\x17\n\x0fsuspended_count\x18\x0c \x01(\x05\x12\x16\n\x0erestored_count\x18\r \x01(\x05\x12\x17\n\x0fpublished_count\x18\x0e \x01(\x05\x12\x16\n\x0erejected_count\x18\x0f \x01(\x05\x12\x14\n\x0creview_count\x18\x10 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x11 \x01(\x05\"\x80\x01\n\x14\x41uditActivityRequest\x12\x34\n\x08\x61\x63tivity\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^activities/[a-z0-9]{1,40}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"?\n\x0fGetAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\"\xf8\x03\n\x11ListAuditsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x37\n\x08\x61\x63tivity\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^(activities/[a-z0-9]{1,40})?$\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\x18.sharemesh.v1.AuditStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\'\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[a-z_]{0,40}$\x12<\n\x07min_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x00\x12<\n\x07max_age\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x00\x12\x32\n\x08\x64\x65\x63ision\x18\x08 \x01(\x0e\x32\x16.sharemesh.v1.DecisionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x31\n\x0flexicon_release\x18\t \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x31\n\x05order\x18\n \x01(\x0e\x32\x18.sharemesh.v1.AuditOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\"R\n\x12ListAuditsResponse\x12#\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x13.sharemesh.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x10\x43heckTextRequest\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xa0\x1f\"\x7f\n\x11\x43heckTextResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.sharemesh.v1.Finding\x12\x17\n\x0flexicon_release\x18\x03 \x01(\t\"\xf0\x01\n\x13ResolveAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\x12\x34\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.sharemesh.v1.DecisionB\n\xbaH\x07\x82\x01\x04\x18\x01\x18\x03\x12%\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"\x92\x01\n\x12\x41ppealAuditRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^audits/[a-z0-9]{1,40}$\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"\xf9\x01\n\x12ImportTermsRequest\x12\x31\n\x04\x62\x61se\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(lexicons/[a-z0-9]{1,64})?$\x12,\n\x05terms\x18\x02 \x03(\x0b\x32\x12.sharemesh.v1.TermB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\x12\x32\n\x08removals\x18\x03 \x03(\x0b\x32\x15.sharemesh.v1.TermKeyB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"L\n\x07TermKey\x12\'\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[a-z_]{1,40}$\x12\x18\n\x04text\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"C\n\x11GetLexiconRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^lexicons/[a-z0-9]{1,64}$\"O\n\x13ListLexiconsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"X\n\x14ListLexiconsResponse\x12\'\n\x08lexicons\x18\x01 \x03(\x0b\x32\x15.sharemesh.v1.Lexicon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\x10ListTermsRequest\x12\x31\n\x07lexicon\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^lexicons/[a-z0-9]{1,64}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\'\n\x08\x63\x61tegory\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[a-z_]{0,40}$\x12\x16\n\x04text\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"O\n\x11ListTermsResponse\x12!\n\x05terms\x18\x01 \x03(\x0b\x32\x12.sharemesh.v1.Term\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x12TestLexiconRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^lexicons/[a-z0-9]{1,64}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\xf1\x01\n\x13TestLexiconResponse\x12,\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0b\x32\x1b.sharemesh.v1.LexiconEffect\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x14\n\x0cjudged_count\x18\x04 \x01(\x05\x12\x12\n\npass_count\x18\x05 \x01(\x05\x12\x14\n\x0creview_count\x18\x06 \x01(\x05\x12\x14\n\x0creject_count\x18\x07 \x01(\x05\x12\x17\n\x0fsuspended_count\x18\x08 \x01(\x05\x12\x16\n\x0erestored_count\x18\t \x01(\x05\"\xe4\x01\n\rLexiconEffect\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12\x13\n\x0bpublication\x18\x02 \x01(\t\x12&\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12%\n\x05\x61\x66ter\x18\x04 \x01(\x0e\x32\x16.sharemesh.v1.Decision\x12.\n\x0f\x66indings_before\x18\x05 \x03(\x0b\x32\x15.sharemesh.v1.Finding\x12-\n\x0e\x66indings_after\x18\x06 \x03(\x0b\x32\x15.sharemesh.v1.Finding\"\xca\x01\n\x15ReleaseLexiconRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^lexicons/[a-z0-9]{1,64}$\x12\x31\n\x04head\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^(lexicons/[a-z0-9]{1,64})?$\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"\xcb\x01\n\x16RollbackLexiconRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^lexicons/[a-z0-9]{1,64}$\x12\x31\n\x04head\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^(lexicons/[a-z0-9]{1,64})?$\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\nrequest_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{8,64}$\"C\n\x11GetRolloutRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^rollouts/[a-z0-9]{1,40}$\"O\n\x13ListRolloutsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"X\n\x14ListRolloutsResponse\x12\'\n\x08rollouts\x18\x01 \x03(\x0b\x32\x15.sharemesh.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*a\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x11\n\rDECISION_PASS\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_REJECT\x10\x03*\x89\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_STATE_DECIDED\x10\x01\x12\x14\n\x10\x41UDIT_STATE_OPEN\x10\x02\x12\x18\n\x14\x41UDIT_STATE_RESOLVED\x10\x03\x12\x15\n\x11\x41UDIT_STATE_STALE\x10\x04*e\n\nAuditOrder\x12\x1b\n\x17\x41UDIT_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UDIT_ORDER_OLDEST_FIRST\x10\x01\x12\x1c\n\x18\x41UDIT_ORDER_NEWEST_FIRST\x10\x02*{\n\x0bRolloutKind\x12\x1c\n\x18ROLLOUT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15ROLLOUT_KIND_ADOPTION\x10\x01\x12\x18\n\x14ROLLOUT_KIND_RELEASE\x10\x02\x12\x19\n\x15ROLLOUT_KIND_ROLLBACK\x10\x03*~\n\x0cRolloutState\x12\x1d\n\x19ROLLOUT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15ROLLOUT_STATE_RUNNING\x10\x01\x12\x16\n\x12ROLLOUT_STATE_DONE\x10\x02\x12\x1c\n\x18ROLLOUT_STATE_SUPERSEDED\x10\x03\x32\xf9\r\n\x0c\x41uditService\x12\x7f\n\rAuditActivity\x12\".sharemesh.v1.AuditActivityRequest\x1a\x13.sharemesh.v1.Audit\"5\x90\x02\x02\x8a\xb5\x18\x02\x06\x05\x82\xd3\xe4\x93\x02&\"!/v1/{activity=activities/*}:audit:\x01*\x12\x64\n\x08GetAudit\x12\x1d.sharemesh.v1.GetAuditRequest\x1a\x13.sharemesh.v1.Audit\"$\x90\x02\x01\x8a\xb5\x18\x02\x04\x05\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=audits/*}\x12l\n\nListAudits\x12\x1f.sharemesh.v1.ListAuditsRequest\x1a .sharemesh.v1.ListAuditsResponse\"\x1b\x90\x02\x01\x8a\xb5\x18\x02\x04\x05\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/audits\x12q\n\tCheckText\x12\x1e.sharemesh.v1.CheckTextRequest\x1a\x1f.sharemesh.v1.CheckTextResponse\"#\x90\x02\x01\x8a\xb5\x18\x03\x04\x03\x05\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/text:check:\x01*\x12v\n\x0cResolveAudit\x12!.sharemesh.v1.ResolveAuditRequest\x1a\x13.sharemesh.v1.Audit\".\x90\x02\x02\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=audits/*}:resolve:\x01*\x12s\n\x0b\x41ppealAudit\x12 .sharemesh.v1.AppealAuditRequest\x1a\x13.sharemesh.v1.Audit\"-\x90\x02\x02\x8a\xb5\x18\x01\x04\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=audits/*}:appeal:\x01*\x12n\n\x0bImportTerms\x12 .sharemesh.v1.ImportTermsRequest\x1a\x15.sharemesh.v1.Lexicon\"&\x90\x02\x02\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x18\"\x13/v1/lexicons:import:\x01*\x12k\n\nGetLexicon\x12\x1f.sharemesh.v1.GetLexiconRequest\x1a\x15.sharemesh.v1.Lexicon\"%\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=lexicons/*}\x12s\n\x0cListLexicons\x12!.sharemesh.v1.ListLexiconsRequest\x1a\".sharemesh.v1.ListLexiconsResponse\"\x1c\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/lexicons\x12|\n\tListTerms\x12\x1e.sharemesh.v1.ListTermsRequest\x1a\x1f.sharemesh.v1.ListTermsResponse\".\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{lexicon=lexicons/*}/terms\x12~\n\x0bTestLexicon\x12 .sharemesh.v1.TestLexiconRequest\x1a!.sharemesh.v1.TestLexiconResponse\"*\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=lexicons/*}:test\x12~\n\x0eReleaseLexicon\x12#.sharemesh.v1.ReleaseLexiconRequest\x1a\x15.sharemesh.v1.Rollout\"0\x90\x02\x02\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{name=lexicons/*}:release:\x01*\x12\x81\x01\n\x0fRollbackLexicon\x12$.sharemesh.v1.RollbackLexiconRequest\x1a\x15.sharemesh.v1.Rollout\"1\x90\x02\x02\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02#\"\x1e/v1/{name=lexicons/*}:rollback:\x01*\x12k\n\nGetRollout\x12\x1f.sharemesh.v1.GetRolloutRequest\x1a\x15.sharemesh.v1.Rollout\"%\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=rollouts/*}\x12s\n\x0cListRollouts\x12!.sharemesh.v1.ListRolloutsRequest\x1a\".sharemesh.v1.ListRolloutsResponse\"\x1c\x90\x02\x01\x8a\xb5\x18\x01\x05\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/rolloutsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FINDING'].fields_by_name['text']._loaded_options = None
   _globals['_FINDING'].fields_by_name['text']._serialized_options = b'\230\265\030\001'
+  _globals['_TERM'].fields_by_name['text']._loaded_options = None
+  _globals['_TERM'].fields_by_name['text']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_TERM'].fields_by_name['category']._loaded_options = None
+  _globals['_TERM'].fields_by_name['category']._serialized_options = b'\272H\022r\0202\016^[a-z_]{1,40}$'
+  _globals['_TERM'].fields_by_name['action']._loaded_options = None
+  _globals['_TERM'].fields_by_name['action']._serialized_options = b'\272H\007\202\001\004\030\002\030\003'
+  _globals['_TERM'].fields_by_name['exceptions']._loaded_options = None
+  _globals['_TERM'].fields_by_name['exceptions']._serialized_options = b'\272H\017\222\001\014\020\310\001\"\007r\005\020\001\030\310\001'
+  _globals['_TERM'].fields_by_name['basis']._loaded_options = None
+  _globals['_TERM'].fields_by_name['basis']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_TERM'].fields_by_name['rewrite']._loaded_options = None
+  _globals['_TERM'].fields_by_name['rewrite']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_TERM'].fields_by_name['pattern']._loaded_options = None
+  _globals['_TERM'].fields_by_name['pattern']._serialized_options = b'\272H\006r\004\030\240\234\001'
+  _globals['_TERM'].fields_by_name['words']._loaded_options = None
+  _globals['_TERM'].fields_by_name['words']._serialized_options = b'\272H\016\222\001\013\020\310\001\"\006r\004\020\001\030('
   _globals['_AUDITACTIVITYREQUEST'].fields_by_name['activity']._loaded_options = None
   _globals['_AUDITACTIVITYREQUEST'].fields_by_name['activity']._serialized_options = b'\272H\037r\0352\033^activities/[a-z0-9]{1,40}$'
   _globals['_AUDITACTIVITYREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -53,6 +70,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_LISTAUDITSREQUEST'].fields_by_name['category']._loaded_options = None
   _globals['_LISTAUDITSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\022r\0202\016^[a-z_]{0,40}$'
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['min_age']._loaded_options = None
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['min_age']._serialized_options = b'\272H\r\252\001\n\"\006\010\200\274\340\337\0132\000'
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['max_age']._loaded_options = None
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['max_age']._serialized_options = b'\272H\r\252\001\n\"\006\010\200\274\340\337\0132\000'
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['decision']._loaded_options = None
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['decision']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['lexicon_release']._loaded_options = None
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['lexicon_release']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['order']._loaded_options = None
+  _globals['_LISTAUDITSREQUEST'].fields_by_name['order']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CHECKTEXTREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_CHECKTEXTREQUEST'].fields_by_name['text']._serialized_options = b'\272H\007r\005\020\001\030\240\037'
   _globals['_RESOLVEAUDITREQUEST'].fields_by_name['name']._loaded_options = None
@@ -71,6 +98,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPEALAUDITREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
   _globals['_APPEALAUDITREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_APPEALAUDITREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{8,64}$'
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['base']._loaded_options = None
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['base']._serialized_options = b'\272H r\0362\034^(lexicons/[a-z0-9]{1,64})?$'
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['terms']._loaded_options = None
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['terms']._serialized_options = b'\272H\006\222\001\003\020\320\017'
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['removals']._loaded_options = None
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['removals']._serialized_options = b'\272H\006\222\001\003\020\320\017'
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_IMPORTTERMSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{8,64}$'
+  _globals['_TERMKEY'].fields_by_name['category']._loaded_options = None
+  _globals['_TERMKEY'].fields_by_name['category']._serialized_options = b'\272H\022r\0202\016^[a-z_]{1,40}$'
+  _globals['_TERMKEY'].fields_by_name['text']._loaded_options = None
+  _globals['_TERMKEY'].fields_by_name['text']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_GETLEXICONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETLEXICONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^lexicons/[a-z0-9]{1,64}$'
+  _globals['_LISTLEXICONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLEXICONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTLEXICONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTLEXICONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTTERMSREQUEST'].fields_by_name['lexicon']._loaded_options = None
+  _globals['_LISTTERMSREQUEST'].fields_by_name['lexicon']._serialized_options = b'\272H\035r\0332\031^lexicons/[a-z0-9]{1,64}$'
+  _globals['_LISTTERMSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTERMSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTTERMSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTERMSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTTERMSREQUEST'].fields_by_name['category']._loaded_options = None
+  _globals['_LISTTERMSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\022r\0202\016^[a-z_]{0,40}$'
+  _globals['_LISTTERMSREQUEST'].fields_by_name['text']._loaded_options = None
+  _globals['_LISTTERMSREQUEST'].fields_by_name['text']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^lexicons/[a-z0-9]{1,64}$'
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_TESTLEXICONREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^lexicons/[a-z0-9]{1,64}$'
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['head']._loaded_options = None
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['head']._serialized_options = b'\272H r\0362\034^(lexicons/[a-z0-9]{1,64})?$'
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RELEASELEXICONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{8,64}$'
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^lexicons/[a-z0-9]{1,64}$'
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['head']._loaded_options = None
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['head']._serialized_options = b'\272H r\0362\034^(lexicons/[a-z0-9]{1,64})?$'
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ROLLBACKLEXICONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{8,64}$'
+  _globals['_GETROLLOUTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETROLLOUTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^rollouts/[a-z0-9]{1,40}$'
+  _globals['_LISTROLLOUTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTROLLOUTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTROLLOUTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTROLLOUTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_AUDITSERVICE'].methods_by_name['AuditActivity']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['AuditActivity']._serialized_options = b'\220\002\002\212\265\030\002\006\005\202\323\344\223\002&\"!/v1/{activity=activities/*}:audit:\001*'
   _globals['_AUDITSERVICE'].methods_by_name['GetAudit']._loaded_options = None
@@ -83,30 +168,92 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['ResolveAudit']._serialized_options = b'\220\002\002\212\265\030\001\005\202\323\344\223\002 \"\033/v1/{name=audits/*}:resolve:\001*'
   _globals['_AUDITSERVICE'].methods_by_name['AppealAudit']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['AppealAudit']._serialized_options = b'\220\002\002\212\265\030\001\004\202\323\344\223\002\037\"\032/v1/{name=audits/*}:appeal:\001*'
-  _globals['_DECISION']._serialized_start=1919
-  _globals['_DECISION']._serialized_end=2016
-  _globals['_AUDITSTATE']._serialized_start=2019
-  _globals['_AUDITSTATE']._serialized_end=2156
-  _globals['_FINDING']._serialized_start=163
-  _globals['_FINDING']._serialized_end=383
-  _globals['_AUDIT']._serialized_start=386
-  _globals['_AUDIT']._serialized_end=841
-  _globals['_AUDITACTIVITYREQUEST']._serialized_start=844
-  _globals['_AUDITACTIVITYREQUEST']._serialized_end=972
-  _globals['_GETAUDITREQUEST']._serialized_start=974
-  _globals['_GETAUDITREQUEST']._serialized_end=1037
-  _globals['_LISTAUDITSREQUEST']._serialized_start=1040
-  _globals['_LISTAUDITSREQUEST']._serialized_end=1266
-  _globals['_LISTAUDITSRESPONSE']._serialized_start=1268
-  _globals['_LISTAUDITSRESPONSE']._serialized_end=1350
-  _globals['_CHECKTEXTREQUEST']._serialized_start=1352
-  _globals['_CHECKTEXTREQUEST']._serialized_end=1396
-  _globals['_CHECKTEXTRESPONSE']._serialized_start=1398
-  _globals['_CHECKTEXTRESPONSE']._serialized_end=1525
-  _globals['_RESOLVEAUDITREQUEST']._serialized_start=1528
-  _globals['_RESOLVEAUDITREQUEST']._serialized_end=1768
-  _globals['_APPEALAUDITREQUEST']._serialized_start=1771
-  _globals['_APPEALAUDITREQUEST']._serialized_end=1917
-  _globals['_AUDITSERVICE']._serialized_start=2159
-  _globals['_AUDITSERVICE']._serialized_end=2866
+  _globals['_AUDITSERVICE'].methods_by_name['ImportTerms']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ImportTerms']._serialized_options = b'\220\002\002\212\265\030\001\005\202\323\344\223\002\030\"\023/v1/lexicons:import:\001*'
+  _globals['_AUDITSERVICE'].methods_by_name['GetLexicon']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['GetLexicon']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002\027\022\025/v1/{name=lexicons/*}'
+  _globals['_AUDITSERVICE'].methods_by_name['ListLexicons']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListLexicons']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002\016\022\014/v1/lexicons'
+  _globals['_AUDITSERVICE'].methods_by_name['ListTerms']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListTerms']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002 \022\036/v1/{lexicon=lexicons/*}/terms'
+  _globals['_AUDITSERVICE'].methods_by_name['TestLexicon']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['TestLexicon']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002\034\022\032/v1/{name=lexicons/*}:test'
+  _globals['_AUDITSERVICE'].methods_by_name['ReleaseLexicon']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ReleaseLexicon']._serialized_options = b'\220\002\002\212\265\030\001\005\202\323\344\223\002\"\"\035/v1/{name=lexicons/*}:release:\001*'
+  _globals['_AUDITSERVICE'].methods_by_name['RollbackLexicon']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['RollbackLexicon']._serialized_options = b'\220\002\002\212\265\030\001\005\202\323\344\223\002#\"\036/v1/{name=lexicons/*}:rollback:\001*'
+  _globals['_AUDITSERVICE'].methods_by_name['GetRollout']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['GetRollout']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002\027\022\025/v1/{name=rollouts/*}'
+  _globals['_AUDITSERVICE'].methods_by_name['ListRollouts']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListRollouts']._serialized_options = b'\220\002\001\212\265\030\001\005\202\323\344\223\002\016\022\014/v1/rollouts'
+  _globals['_DECISION']._serialized_start=5506
+  _globals['_DECISION']._serialized_end=5603
+  _globals['_AUDITSTATE']._serialized_start=5606
+  _globals['_AUDITSTATE']._serialized_end=5743
+  _globals['_AUDITORDER']._serialized_start=5745
+  _globals['_AUDITORDER']._serialized_end=5846
+  _globals['_ROLLOUTKIND']._serialized_start=5848
+  _globals['_ROLLOUTKIND']._serialized_end=5971
+  _globals['_ROLLOUTSTATE']._serialized_start=5973
+  _globals['_ROLLOUTSTATE']._serialized_end=6099
+  _globals['_FINDING']._serialized_start=195
+  _globals['_FINDING']._serialized_end=452
+  _globals['_IMAGEBOX']._serialized_start=454
+  _globals['_IMAGEBOX']._serialized_end=517
+  _globals['_AUDIT']._serialized_start=520
+  _globals['_AUDIT']._serialized_end=975
+  _globals['_TERM']._serialized_start=978
+  _globals['_TERM']._serialized_end=1370
+  _globals['_LEXICON']._serialized_start=1373
+  _globals['_LEXICON']._serialized_end=1594
+  _globals['_ROLLOUT']._serialized_start=1597
+  _globals['_ROLLOUT']._serialized_end=2050
+  _globals['_AUDITACTIVITYREQUEST']._serialized_start=2053
+  _globals['_AUDITACTIVITYREQUEST']._serialized_end=2181
+  _globals['_GETAUDITREQUEST']._serialized_start=2183
+  _globals['_GETAUDITREQUEST']._serialized_end=2246
+  _globals['_LISTAUDITSREQUEST']._serialized_start=2249
+  _globals['_LISTAUDITSREQUEST']._serialized_end=2753
+  _globals['_LISTAUDITSRESPONSE']._serialized_start=2755
+  _globals['_LISTAUDITSRESPONSE']._serialized_end=2837
+  _globals['_CHECKTEXTREQUEST']._serialized_start=2839
+  _globals['_CHECKTEXTREQUEST']._serialized_end=2883
+  _globals['_CHECKTEXTRESPONSE']._serialized_start=2885
+  _globals['_CHECKTEXTRESPONSE']._serialized_end=3012
+  _globals['_RESOLVEAUDITREQUEST']._serialized_start=3015
+  _globals['_RESOLVEAUDITREQUEST']._serialized_end=3255
+  _globals['_APPEALAUDITREQUEST']._serialized_start=3258
+  _globals['_APPEALAUDITREQUEST']._serialized_end=3404
+  _globals['_IMPORTTERMSREQUEST']._serialized_start=3407
+  _globals['_IMPORTTERMSREQUEST']._serialized_end=3656
+  _globals['_TERMKEY']._serialized_start=3658
+  _globals['_TERMKEY']._serialized_end=3734
+  _globals['_GETLEXICONREQUEST']._serialized_start=3736
+  _globals['_GETLEXICONREQUEST']._serialized_end=3803
+  _globals['_LISTLEXICONSREQUEST']._serialized_start=3805
+  _globals['_LISTLEXICONSREQUEST']._serialized_end=3884
+  _globals['_LISTLEXICONSRESPONSE']._serialized_start=3886
+  _globals['_LISTLEXICONSRESPONSE']._serialized_end=3974
+  _globals['_LISTTERMSREQUEST']._serialized_start=3977
+  _globals['_LISTTERMSREQUEST']._serialized_end=4169
+  _globals['_LISTTERMSRESPONSE']._serialized_start=4171
+  _globals['_LISTTERMSRESPONSE']._serialized_end=4250
+  _globals['_TESTLEXICONREQUEST']._serialized_start=4252
+  _globals['_TESTLEXICONREQUEST']._serialized_end=4378
+  _globals['_TESTLEXICONRESPONSE']._serialized_start=4381
+  _globals['_TESTLEXICONRESPONSE']._serialized_end=4622
+  _globals['_LEXICONEFFECT']._serialized_start=4625
+  _globals['_LEXICONEFFECT']._serialized_end=4853
+  _globals['_RELEASELEXICONREQUEST']._serialized_start=4856
+  _globals['_RELEASELEXICONREQUEST']._serialized_end=5058
+  _globals['_ROLLBACKLEXICONREQUEST']._serialized_start=5061
+  _globals['_ROLLBACKLEXICONREQUEST']._serialized_end=5264
+  _globals['_GETROLLOUTREQUEST']._serialized_start=5266
+  _globals['_GETROLLOUTREQUEST']._serialized_end=5333
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=5335
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=5414
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=5416
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=5504
+  _globals['_AUDITSERVICE']._serialized_start=6102
+  _globals['_AUDITSERVICE']._serialized_end=7887
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ Auditing what would be published, by machine first and by people where it matter
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -81,6 +82,86 @@ AUDIT_STATE_STALE: AuditState.ValueType  # 4
 """The activity moved on before anybody decided."""
 Global___AuditState: _TypeAlias = AuditState  # noqa: Y015
 
+class _AuditOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_ORDER_UNSPECIFIED: _AuditOrder.ValueType  # 0
+    """Newest first; with state OPEN oldest first."""
+    AUDIT_ORDER_OLDEST_FIRST: _AuditOrder.ValueType  # 1
+    """By the time they were made."""
+    AUDIT_ORDER_NEWEST_FIRST: _AuditOrder.ValueType  # 2
+    """By the time they were made, backwards."""
+
+class AuditOrder(_AuditOrder, metaclass=_AuditOrderEnumTypeWrapper):
+    """In which order audits are listed."""
+
+AUDIT_ORDER_UNSPECIFIED: AuditOrder.ValueType  # 0
+"""Newest first; with state OPEN oldest first."""
+AUDIT_ORDER_OLDEST_FIRST: AuditOrder.ValueType  # 1
+"""By the time they were made."""
+AUDIT_ORDER_NEWEST_FIRST: AuditOrder.ValueType  # 2
+"""By the time they were made, backwards."""
+Global___AuditOrder: _TypeAlias = AuditOrder  # noqa: Y015
+
+class _RolloutKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RolloutKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLOUT_KIND_UNSPECIFIED: _RolloutKind.ValueType  # 0
+    """Never stored."""
+    ROLLOUT_KIND_ADOPTION: _RolloutKind.ValueType  # 1
+    """A new release of the program brought its own lexicon."""
+    ROLLOUT_KIND_RELEASE: _RolloutKind.ValueType  # 2
+    """ReleaseLexicon."""
+    ROLLOUT_KIND_ROLLBACK: _RolloutKind.ValueType  # 3
+    """RollbackLexicon."""
+
+class RolloutKind(_RolloutKind, metaclass=_RolloutKindEnumTypeWrapper):
+    """Why the head changed."""
+
+ROLLOUT_KIND_UNSPECIFIED: RolloutKind.ValueType  # 0
+"""Never stored."""
+ROLLOUT_KIND_ADOPTION: RolloutKind.ValueType  # 1
+"""A new release of the program brought its own lexicon."""
+ROLLOUT_KIND_RELEASE: RolloutKind.ValueType  # 2
+"""ReleaseLexicon."""
+ROLLOUT_KIND_ROLLBACK: RolloutKind.ValueType  # 3
+"""RollbackLexicon."""
+Global___RolloutKind: _TypeAlias = RolloutKind  # noqa: Y015
+
+class _RolloutState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLOUT_STATE_UNSPECIFIED: _RolloutState.ValueType  # 0
+    """Never stored."""
+    ROLLOUT_STATE_RUNNING: _RolloutState.ValueType  # 1
+    """Activities are still judged again."""
+    ROLLOUT_STATE_DONE: _RolloutState.ValueType  # 2
+    """All were judged."""
+    ROLLOUT_STATE_SUPERSEDED: _RolloutState.ValueType  # 3
+    """Another lexicon became the head before all were judged."""
+
+class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper):
+    """How far a rollout has come."""
+
+ROLLOUT_STATE_UNSPECIFIED: RolloutState.ValueType  # 0
+"""Never stored."""
+ROLLOUT_STATE_RUNNING: RolloutState.ValueType  # 1
+"""Activities are still judged again."""
+ROLLOUT_STATE_DONE: RolloutState.ValueType  # 2
+"""All were judged."""
+ROLLOUT_STATE_SUPERSEDED: RolloutState.ValueType  # 3
+"""Another lexicon became the head before all were judged."""
+Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
+
 @_typing.final
 class Finding(_message.Message):
     """One passage that breaks a rule."""
@@ -97,8 +178,11 @@ class Finding(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     REWRITE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """Where it stands in the snapshot, such as stores[0].hot_items[2].title; empty from CheckText."""
+    """Where it stands in the snapshot, such as stores[0].hot_items[2].title, or images[0] for a picture; empty from
+    CheckText.
+    """
     start: _builtins.int
     """The first character in the original text, counted in Unicode code points from 0."""
     end: _builtins.int
@@ -117,13 +201,19 @@ class Finding(_message.Message):
     """The rule it breaks, in Chinese: the article of a law, or the platform's rule."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The transformations that exposed it, in this order: nfkc (other forms of the same characters), case, traditional
-        (characters simplified). None when it stood there plainly.
+        """The transformations that exposed it, in this order, none when it stood there plainly. Characters replaced: nfkc (other
+        forms of the same), case, traditional (simplified), digits (of other styles), lookalike. Characters between others left
+        out: zero_width, spaces, symbols, emoji. Words put back: repeat, leet, emoji_word (emoji for words), split (parts of
+        characters), shape (characters that look alike), pinyin, homophone. More may come.
         """
 
     @_builtins.property
     def rewrite(self) -> _options_pb2.LocalizedText:
         """How to put it instead."""
+
+    @_builtins.property
+    def box(self) -> Global___ImageBox:
+        """Where it stands in the picture, when `field` is one; start and end then count in the words that were read there."""
 
     def __init__(
         self,
@@ -138,14 +228,49 @@ class Finding(_message.Message):
         steps: _abc.Iterable[_builtins.str] | None = ...,
         basis: _builtins.str = ...,
         rewrite: _options_pb2.LocalizedText | None = ...,
+        box: Global___ImageBox | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rewrite", b"rewrite"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "rewrite", b"rewrite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "basis", b"basis", "category", b"category", "end", b"end", "field", b"field", "rewrite", b"rewrite", "start", b"start", "steps", b"steps", "term", b"term", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "basis", b"basis", "box", b"box", "category", b"category", "end", b"end", "field", b"field", "rewrite", b"rewrite", "start", b"start", "steps", b"steps", "term", b"term", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ImageBox(_message.Message):
+    """An upright rectangle in pixels of a kept picture. Turned words lie inside it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    x: _builtins.int
+    """From the picture's left edge."""
+    y: _builtins.int
+    """From the picture's upper edge."""
+    width: _builtins.int
+    """At least 1."""
+    height: _builtins.int
+    """At least 1."""
+    def __init__(
+        self,
+        *,
+        x: _builtins.int = ...,
+        y: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageBox: _TypeAlias = ImageBox  # noqa: Y015
 
 @_typing.final
 class Audit(_message.Message):
@@ -189,7 +314,9 @@ class Audit(_message.Message):
     resolution: _builtins.str
     """The person's reason."""
     is_image_text_checked: _builtins.bool
-    """Whether the words in pictures were read as well; not yet."""
+    """Whether all words and QR codes in its pictures were read as well, by this instance or another; not where none does,
+    for want of the extra `ocr` or by --ocr off.
+    """
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """The passages, in the order of the fields."""
@@ -232,6 +359,226 @@ class Audit(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Audit: _TypeAlias = Audit  # noqa: Y015
+
+@_typing.final
+class Term(_message.Message):
+    """One entry of a lexicon; its category and text tell it from the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    HAS_BOUNDARY_FIELD_NUMBER: _builtins.int
+    IS_SPELLING_EXACT_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    REWRITE_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    IS_EXCUSED_BY_PROHIBITION_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The words to find or, with a pattern, the name that people read."""
+    category: _builtins.str
+    """See Finding.category."""
+    action: Global___Decision.ValueType
+    """What it alone comes to: REVIEW or REJECT."""
+    has_boundary: _builtins.bool
+    """A Latin letter or digit beside the words means that they are part of another word."""
+    is_spelling_exact: _builtins.bool
+    """Words that only sound like these are others."""
+    basis: _builtins.str
+    """The rule it stands for, in Chinese: the article of a law, or the platform's rule."""
+    pattern: _builtins.str
+    """A regular expression without unbounded repetition, for clauses in their folded form; empty: the text itself counts.
+    {H} stands for any one Han character or digit, {N} for a number.
+    """
+    is_excused_by_prohibition: _builtins.bool
+    """A text that forbids the thing, such as 禁止赌博, does not offer it."""
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Phrases within which it does not count."""
+
+    @_builtins.property
+    def rewrite(self) -> _options_pb2.LocalizedText:
+        """How to put it instead."""
+
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Short words of the pattern that words which sound like them may stand for."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        category: _builtins.str = ...,
+        action: Global___Decision.ValueType = ...,
+        has_boundary: _builtins.bool = ...,
+        is_spelling_exact: _builtins.bool = ...,
+        exceptions: _abc.Iterable[_builtins.str] | None = ...,
+        basis: _builtins.str = ...,
+        rewrite: _options_pb2.LocalizedText | None = ...,
+        pattern: _builtins.str = ...,
+        is_excused_by_prohibition: _builtins.bool = ...,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rewrite", b"rewrite"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "basis", b"basis", "category", b"category", "exceptions", b"exceptions", "has_boundary", b"has_boundary", "is_excused_by_prohibition", b"is_excused_by_prohibition", "is_spelling_exact", b"is_spelling_exact", "pattern", b"pattern", "rewrite", b"rewrite", "text", b"text", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Term: _TypeAlias = Term  # noqa: Y015
+
+@_typing.final
+class Lexicon(_message.Message):
+    """All the terms that judge together; it never changes. Its name is the hash of its terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    TERM_COUNT_FIELD_NUMBER: _builtins.int
+    ADDED_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    REMOVED_COUNT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    IS_HEAD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """lexicons/{lexicon}; {lexicon} is what Audit.lexicon_release tells."""
+    base: _builtins.str
+    """The one it was made of, lexicons/{lexicon}; empty if it came with the program."""
+    term_count: _builtins.int
+    """How many terms it has."""
+    added_count: _builtins.int
+    """How many the base lacks."""
+    changed_count: _builtins.int
+    """How many of the base it has with another content."""
+    removed_count: _builtins.int
+    """How many of the base it lacks."""
+    actor: _builtins.str
+    """Who made it: a pseudonym; empty if it came with the program."""
+    reason: _builtins.str
+    """Why."""
+    is_head: _builtins.bool
+    """Whether everything is judged by it now."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        base: _builtins.str = ...,
+        term_count: _builtins.int = ...,
+        added_count: _builtins.int = ...,
+        changed_count: _builtins.int = ...,
+        removed_count: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        is_head: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "added_count", b"added_count", "base", b"base", "changed_count", b"changed_count", "create_time", b"create_time", "is_head", b"is_head", "name", b"name", "reason", b"reason", "removed_count", b"removed_count", "term_count", b"term_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lexicon: _TypeAlias = Lexicon  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    """A lexicon's becoming the head, and how far the judging by it has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LEXICON_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    JUDGED_COUNT_FIELD_NUMBER: _builtins.int
+    SUSPENDED_COUNT_FIELD_NUMBER: _builtins.int
+    RESTORED_COUNT_FIELD_NUMBER: _builtins.int
+    PUBLISHED_COUNT_FIELD_NUMBER: _builtins.int
+    REJECTED_COUNT_FIELD_NUMBER: _builtins.int
+    REVIEW_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """rollouts/{rollout}."""
+    lexicon: _builtins.str
+    """lexicons/{lexicon}: the head from then on."""
+    previous: _builtins.str
+    """lexicons/{lexicon}: the head until then; empty for the first of all."""
+    kind: Global___RolloutKind.ValueType
+    """Why the head changed."""
+    state: Global___RolloutState.ValueType
+    """How far it has come."""
+    actor: _builtins.str
+    """Who did it: a pseudonym; empty if it was the program."""
+    reason: _builtins.str
+    """What they gave as their reason; merchants whose activities come back read it."""
+    total_count: _builtins.int
+    """How many submissions and publications were to be judged, as counted at the start."""
+    judged_count: _builtins.int
+    """How many were judged so far, or no longer had to be."""
+    suspended_count: _builtins.int
+    """How many publications were suspended."""
+    restored_count: _builtins.int
+    """How many publications came back."""
+    published_count: _builtins.int
+    """How many submissions were published."""
+    rejected_count: _builtins.int
+    """How many submissions were rejected."""
+    review_count: _builtins.int
+    """How many wait for a person."""
+    failed_count: _builtins.int
+    """How many could not be judged, such as submissions with a picture that cannot be had; the log tells why."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the head changed."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When all were judged, or another took its place."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        lexicon: _builtins.str = ...,
+        previous: _builtins.str = ...,
+        kind: Global___RolloutKind.ValueType = ...,
+        state: Global___RolloutState.ValueType = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        total_count: _builtins.int = ...,
+        judged_count: _builtins.int = ...,
+        suspended_count: _builtins.int = ...,
+        restored_count: _builtins.int = ...,
+        published_count: _builtins.int = ...,
+        rejected_count: _builtins.int = ...,
+        review_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "end_time", b"end_time", "failed_count", b"failed_count", "judged_count", b"judged_count", "kind", b"kind", "lexicon", b"lexicon", "name", b"name", "previous", b"previous", "published_count", b"published_count", "reason", b"reason", "rejected_count", b"rejected_count", "restored_count", b"restored_count", "review_count", b"review_count", "state", b"state", "suspended_count", b"suspended_count", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
 
 @_typing.final
 class AuditActivityRequest(_message.Message):
@@ -292,6 +639,11 @@ class ListAuditsRequest(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
+    MIN_AGE_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    LEXICON_RELEASE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 200 means 200."""
     page_token: _builtins.str
@@ -302,6 +654,22 @@ class ListAuditsRequest(_message.Message):
     """Only audits in this state."""
     category: _builtins.str
     """Only audits with a finding in this category: see Finding.category."""
+    decision: Global___Decision.ValueType
+    """Only audits that came to this."""
+    lexicon_release: _builtins.str
+    """Only audits by this lexicon: see Audit.lexicon_release."""
+    order: Global___AuditOrder.ValueType
+    """In which order."""
+    @_builtins.property
+    def min_age(self) -> _duration_pb2.Duration:
+        """Only audits at least this old. The age of an audit counts from its appeal, if there is one, else from when it was
+        made: how long an OPEN one has waited. In whole seconds.
+        """
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Only audits at most this old."""
+
     def __init__(
         self,
         *,
@@ -310,10 +678,15 @@ class ListAuditsRequest(_message.Message):
         activity: _builtins.str = ...,
         state: Global___AuditState.ValueType = ...,
         category: _builtins.str = ...,
+        min_age: _duration_pb2.Duration | None = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+        decision: Global___Decision.ValueType = ...,
+        lexicon_release: _builtins.str = ...,
+        order: Global___AuditOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age", "min_age", b"min_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "category", b"category", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "category", b"category", "decision", b"decision", "lexicon_release", b"lexicon_release", "max_age", b"max_age", "min_age", b"min_age", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,3 +841,491 @@ class AppealAuditRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppealAuditRequest: _TypeAlias = AppealAuditRequest  # noqa: Y015
+
+@_typing.final
+class ImportTermsRequest(_message.Message):
+    """The request of ImportTerms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    REMOVALS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    base: _builtins.str
+    """The lexicon to begin with, lexicons/{lexicon}; empty: the head."""
+    reason: _builtins.str
+    """Why; it is kept."""
+    request_id: _builtins.str
+    """Makes a retry safe: one for each intended write, kept by the client until it has an answer."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
+        """Terms to add; one whose category and text the base has takes its place. What does not fit in one request goes into
+        the next, with the lexicon that this one returns as its base.
+        """
+
+    @_builtins.property
+    def removals(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermKey]:
+        """Terms to leave out."""
+
+    def __init__(
+        self,
+        *,
+        base: _builtins.str = ...,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        removals: _abc.Iterable[Global___TermKey] | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "reason", b"reason", "removals", b"removals", "request_id", b"request_id", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportTermsRequest: _TypeAlias = ImportTermsRequest  # noqa: Y015
+
+@_typing.final
+class TermKey(_message.Message):
+    """What tells one term of a lexicon from the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    """See Term.category."""
+    text: _builtins.str
+    """See Term.text."""
+    def __init__(
+        self,
+        *,
+        category: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermKey: _TypeAlias = TermKey  # noqa: Y015
+
+@_typing.final
+class GetLexiconRequest(_message.Message):
+    """The request of GetLexicon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """lexicons/{lexicon}."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLexiconRequest: _TypeAlias = GetLexiconRequest  # noqa: Y015
+
+@_typing.final
+class ListLexiconsRequest(_message.Message):
+    """The request of ListLexicons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLexiconsRequest: _TypeAlias = ListLexiconsRequest  # noqa: Y015
+
+@_typing.final
+class ListLexiconsResponse(_message.Message):
+    """The response of ListLexicons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEXICONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gets the next page; empty on the last."""
+    @_builtins.property
+    def lexicons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lexicon]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        lexicons: _abc.Iterable[Global___Lexicon] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lexicons", b"lexicons", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLexiconsResponse: _TypeAlias = ListLexiconsResponse  # noqa: Y015
+
+@_typing.final
+class ListTermsRequest(_message.Message):
+    """The request of ListTerms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEXICON_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    lexicon: _builtins.str
+    """lexicons/{lexicon}."""
+    page_size: _builtins.int
+    """At most this many; 0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    category: _builtins.str
+    """Only terms of this category."""
+    text: _builtins.str
+    """Only terms with these words in their text."""
+    def __init__(
+        self,
+        *,
+        lexicon: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        category: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "lexicon", b"lexicon", "page_size", b"page_size", "page_token", b"page_token", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTermsRequest: _TypeAlias = ListTermsRequest  # noqa: Y015
+
+@_typing.final
+class ListTermsResponse(_message.Message):
+    """The response of ListTerms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gets the next page; empty on the last."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTermsResponse: _TypeAlias = ListTermsResponse  # noqa: Y015
+
+@_typing.final
+class TestLexiconRequest(_message.Message):
+    """The request of TestLexicon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """lexicons/{lexicon}."""
+    page_size: _builtins.int
+    """At most this many; 0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestLexiconRequest: _TypeAlias = TestLexiconRequest  # noqa: Y015
+
+@_typing.final
+class TestLexiconResponse(_message.Message):
+    """What a lexicon would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    JUDGED_COUNT_FIELD_NUMBER: _builtins.int
+    PASS_COUNT_FIELD_NUMBER: _builtins.int
+    REVIEW_COUNT_FIELD_NUMBER: _builtins.int
+    REJECT_COUNT_FIELD_NUMBER: _builtins.int
+    SUSPENDED_COUNT_FIELD_NUMBER: _builtins.int
+    RESTORED_COUNT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gets the next page; empty on the last."""
+    head: _builtins.str
+    """The lexicon that decides now, lexicons/{lexicon}."""
+    judged_count: _builtins.int
+    """How many submissions and publications were judged, up to here."""
+    pass_count: _builtins.int
+    """How many of them would pass, and do not now."""
+    review_count: _builtins.int
+    """How many of them would be for a person to look at, and are not now."""
+    reject_count: _builtins.int
+    """How many of them would be rejected, and are not now."""
+    suspended_count: _builtins.int
+    """How many publications would be suspended."""
+    restored_count: _builtins.int
+    """How many publications would come back."""
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___LexiconEffect]:
+        """What would be decided otherwise: the page. A page may end early, even before the first."""
+
+    def __init__(
+        self,
+        *,
+        effects: _abc.Iterable[Global___LexiconEffect] | None = ...,
+        next_page_token: _builtins.str = ...,
+        head: _builtins.str = ...,
+        judged_count: _builtins.int = ...,
+        pass_count: _builtins.int = ...,
+        review_count: _builtins.int = ...,
+        reject_count: _builtins.int = ...,
+        suspended_count: _builtins.int = ...,
+        restored_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "head", b"head", "judged_count", b"judged_count", "next_page_token", b"next_page_token", "pass_count", b"pass_count", "reject_count", b"reject_count", "restored_count", b"restored_count", "review_count", b"review_count", "suspended_count", b"suspended_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestLexiconResponse: _TypeAlias = TestLexiconResponse  # noqa: Y015
+
+@_typing.final
+class LexiconEffect(_message.Message):
+    """One submission or publication that would be decided otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    PUBLICATION_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    FINDINGS_BEFORE_FIELD_NUMBER: _builtins.int
+    FINDINGS_AFTER_FIELD_NUMBER: _builtins.int
+    activity: _builtins.str
+    """activities/{activity}."""
+    publication: _builtins.str
+    """publications/{publication}; empty for a submission."""
+    before: Global___Decision.ValueType
+    """What the head comes to."""
+    after: Global___Decision.ValueType
+    """What this lexicon comes to."""
+    @_builtins.property
+    def findings_before(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """The head's findings."""
+
+    @_builtins.property
+    def findings_after(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """This lexicon's findings."""
+
+    def __init__(
+        self,
+        *,
+        activity: _builtins.str = ...,
+        publication: _builtins.str = ...,
+        before: Global___Decision.ValueType = ...,
+        after: Global___Decision.ValueType = ...,
+        findings_before: _abc.Iterable[Global___Finding] | None = ...,
+        findings_after: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "after", b"after", "before", b"before", "findings_after", b"findings_after", "findings_before", b"findings_before", "publication", b"publication"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LexiconEffect: _TypeAlias = LexiconEffect  # noqa: Y015
+
+@_typing.final
+class ReleaseLexiconRequest(_message.Message):
+    """The request of ReleaseLexicon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """lexicons/{lexicon}: the one to be the head."""
+    head: _builtins.str
+    """The lexicon that is the head as far as the caller knows, lexicons/{lexicon}; empty: whichever it is."""
+    reason: _builtins.str
+    """Why; it is kept, and merchants whose activities come back read it."""
+    request_id: _builtins.str
+    """Makes a retry safe: one for each intended write, kept by the client until it has an answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        head: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseLexiconRequest: _TypeAlias = ReleaseLexiconRequest  # noqa: Y015
+
+@_typing.final
+class RollbackLexiconRequest(_message.Message):
+    """The request of RollbackLexicon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """lexicons/{lexicon}: the one to go back to."""
+    head: _builtins.str
+    """The lexicon that is the head as far as the caller knows, lexicons/{lexicon}; empty: whichever it is."""
+    reason: _builtins.str
+    """Why; it is kept, and merchants whose activities come back read it."""
+    request_id: _builtins.str
+    """Makes a retry safe: one for each intended write, kept by the client until it has an answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        head: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackLexiconRequest: _TypeAlias = RollbackLexiconRequest  # noqa: Y015
+
+@_typing.final
+class GetRolloutRequest(_message.Message):
+    """The request of GetRollout."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """rollouts/{rollout}."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRolloutRequest: _TypeAlias = GetRolloutRequest  # noqa: Y015
+
+@_typing.final
+class ListRolloutsRequest(_message.Message):
+    """The request of ListRollouts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsRequest: _TypeAlias = ListRolloutsRequest  # noqa: Y015
+
+@_typing.final
+class ListRolloutsResponse(_message.Message):
+    """The response of ListRollouts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gets the next page; empty on the last."""
+    @_builtins.property
+    def rollouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rollout]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        rollouts: _abc.Iterable[Global___Rollout] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rollouts", b"rollouts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsResponse: _TypeAlias = ListRolloutsResponse  # noqa: Y015

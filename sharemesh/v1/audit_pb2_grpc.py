@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     def __init__(self, channel):
@@ -66,11 +66,56 @@ class AuditServiceStub:
                 request_serializer=sharemesh_dot_v1_dot_audit__pb2.AppealAuditRequest.SerializeToString,
                 response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Audit.FromString,
                 _registered_method=True)
+        self.ImportTerms = channel.unary_unary(
+                '/sharemesh.v1.AuditService/ImportTerms',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.ImportTermsRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Lexicon.FromString,
+                _registered_method=True)
+        self.GetLexicon = channel.unary_unary(
+                '/sharemesh.v1.AuditService/GetLexicon',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.GetLexiconRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Lexicon.FromString,
+                _registered_method=True)
+        self.ListLexicons = channel.unary_unary(
+                '/sharemesh.v1.AuditService/ListLexicons',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.ListLexiconsRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListLexiconsResponse.FromString,
+                _registered_method=True)
+        self.ListTerms = channel.unary_unary(
+                '/sharemesh.v1.AuditService/ListTerms',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.ListTermsRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListTermsResponse.FromString,
+                _registered_method=True)
+        self.TestLexicon = channel.unary_unary(
+                '/sharemesh.v1.AuditService/TestLexicon',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.TestLexiconRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.TestLexiconResponse.FromString,
+                _registered_method=True)
+        self.ReleaseLexicon = channel.unary_unary(
+                '/sharemesh.v1.AuditService/ReleaseLexicon',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.ReleaseLexiconRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.RollbackLexicon = channel.unary_unary(
+                '/sharemesh.v1.AuditService/RollbackLexicon',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.RollbackLexiconRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.GetRollout = channel.unary_unary(
+                '/sharemesh.v1.AuditService/GetRollout',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.GetRolloutRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.ListRollouts = channel.unary_unary(
+                '/sharemesh.v1.AuditService/ListRollouts',
+                request_serializer=sharemesh_dot_v1_dot_audit__pb2.ListRolloutsRequest.SerializeToString,
+                response_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListRolloutsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     def AuditActivity(self, request, context):
@@ -79,7 +124,7 @@ class AuditServiceServicer:
         only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
         The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
         is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
-        (TRY_AGAIN) when the activity keeps changing.
+        (TRY_AGAIN) when the activity keeps changing, or its pictures are still being read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,8 +138,8 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAudits(self, request, context):
-        """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off. Merchants see their own.
-        Filters: activity, state, category of a finding.
+        """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off, unless an order is asked for.
+        Merchants see their own. Filters: activity, state, category of a finding, age, decision, lexicon release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +155,8 @@ class AuditServiceServicer:
     def ResolveAudit(self, request, context):
         """Decides an OPEN audit. The decision binds the digest that was looked at and the terms that were found in it: a PASS
         keeps these words passing through later audits of the same snapshot. Returns NOT_FOUND; FAILED_PRECONDITION:
-        AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another.
+        AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another; ABORTED (TRY_AGAIN) as
+        AuditActivity does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +166,81 @@ class AuditServiceServicer:
         """Asks a person to look at a REJECT: the activity goes to review, or a suspended publication waits for one. Returns
         NOT_FOUND; FAILED_PRECONDITION: AUDIT_NOT_OPEN when it was not rejected or a person decided it already, AUDIT_STALE
         when the activity has moved on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportTerms(self, request, context):
+        """Makes a new lexicon of one that is there: with terms added, replaced or removed. It decides nothing before
+        ReleaseLexicon makes it the head, and TestLexicon tells what it would change. The same terms are the same lexicon: if
+        it was made before, that one is returned. Returns NOT_FOUND for the base; INVALID_ARGUMENT with one violation for each
+        bad term, by its place in the request, such as terms[3]; FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLexicon(self, request, context):
+        """Returns a lexicon without its terms. Returns NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLexicons(self, request, context):
+        """Lists the lexicons, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTerms(self, request, context):
+        """Lists the terms of a lexicon by category and text. Filters: category, words in the text. Returns NOT_FOUND;
+        FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestLexicon(self, request, context):
+        """Tells what a lexicon would change if it were released now: judges by it, and by the head, what a rollout would judge.
+        Changes nothing. Counts go on from page to page, so the last page has those of all. Returns NOT_FOUND;
+        FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLexicon(self, request, context):
+        """Makes a lexicon the head, by which everything is judged from now on, and begins a rollout: in the background what is
+        live, scheduled, suspended by the machine, pending or in review is judged again. Every instance of the service goes
+        over to the head within seconds. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) when another lexicon than expected is the
+        head; FAILED_PRECONDITION: LEXICON_IS_HEAD, LEXICON_UNREADABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackLexicon(self, request, context):
+        """Makes a lexicon the head that was it before, and begins a rollout, which also brings back what the machine suspended
+        by the lexicons since, unless this one rejects it too or a person has decided about it. Returns NOT_FOUND; ABORTED
+        (ETAG_MISMATCH) when another lexicon than expected is the head; FAILED_PRECONDITION: LEXICON_IS_HEAD,
+        LEXICON_NEVER_RELEASED, LEXICON_UNREADABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRollout(self, request, context):
+        """Returns a rollout as far as it has come. Returns NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRollouts(self, request, context):
+        """Lists the rollouts, newest first: which lexicon was the head since when, who made it that, and why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +279,51 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=sharemesh_dot_v1_dot_audit__pb2.AppealAuditRequest.FromString,
                     response_serializer=sharemesh_dot_v1_dot_audit__pb2.Audit.SerializeToString,
             ),
+            'ImportTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportTerms,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.ImportTermsRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.Lexicon.SerializeToString,
+            ),
+            'GetLexicon': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLexicon,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.GetLexiconRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.Lexicon.SerializeToString,
+            ),
+            'ListLexicons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLexicons,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListLexiconsRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.ListLexiconsResponse.SerializeToString,
+            ),
+            'ListTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTerms,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListTermsRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.ListTermsResponse.SerializeToString,
+            ),
+            'TestLexicon': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestLexicon,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.TestLexiconRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.TestLexiconResponse.SerializeToString,
+            ),
+            'ReleaseLexicon': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLexicon,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.ReleaseLexiconRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.SerializeToString,
+            ),
+            'RollbackLexicon': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackLexicon,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.RollbackLexiconRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.SerializeToString,
+            ),
+            'GetRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollout,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.GetRolloutRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.Rollout.SerializeToString,
+            ),
+            'ListRollouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollouts,
+                    request_deserializer=sharemesh_dot_v1_dot_audit__pb2.ListRolloutsRequest.FromString,
+                    response_serializer=sharemesh_dot_v1_dot_audit__pb2.ListRolloutsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sharemesh.v1.AuditService', rpc_method_handlers)
@@ -167,8 +333,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     @staticmethod
@@ -323,6 +489,249 @@ class AuditService:
             '/sharemesh.v1.AuditService/AppealAudit',
             sharemesh_dot_v1_dot_audit__pb2.AppealAuditRequest.SerializeToString,
             sharemesh_dot_v1_dot_audit__pb2.Audit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/ImportTerms',
+            sharemesh_dot_v1_dot_audit__pb2.ImportTermsRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.Lexicon.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLexicon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/GetLexicon',
+            sharemesh_dot_v1_dot_audit__pb2.GetLexiconRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.Lexicon.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLexicons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/ListLexicons',
+            sharemesh_dot_v1_dot_audit__pb2.ListLexiconsRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.ListLexiconsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/ListTerms',
+            sharemesh_dot_v1_dot_audit__pb2.ListTermsRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.ListTermsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestLexicon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/TestLexicon',
+            sharemesh_dot_v1_dot_audit__pb2.TestLexiconRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.TestLexiconResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLexicon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/ReleaseLexicon',
+            sharemesh_dot_v1_dot_audit__pb2.ReleaseLexiconRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackLexicon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/RollbackLexicon',
+            sharemesh_dot_v1_dot_audit__pb2.RollbackLexiconRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/GetRollout',
+            sharemesh_dot_v1_dot_audit__pb2.GetRolloutRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sharemesh.v1.AuditService/ListRollouts',
+            sharemesh_dot_v1_dot_audit__pb2.ListRolloutsRequest.SerializeToString,
+            sharemesh_dot_v1_dot_audit__pb2.ListRolloutsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     @_typing.overload
@@ -41,31 +41,67 @@ class AuditServiceStub:
     only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
     The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
     is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
-    (TRY_AGAIN) when the activity keeps changing.
+    (TRY_AGAIN) when the activity keeps changing, or its pictures are still being read.
     """
     GetAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetAuditRequest, _audit_pb2.Audit]
     """Returns an audit. Its merchant and operators see it. Returns NOT_FOUND."""
     ListAudits: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditsRequest, _audit_pb2.ListAuditsResponse]
-    """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off. Merchants see their own.
-    Filters: activity, state, category of a finding.
+    """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off, unless an order is asked for.
+    Merchants see their own. Filters: activity, state, category of a finding, age, decision, lexicon release.
     """
     CheckText: _grpc.UnaryUnaryMultiCallable[_audit_pb2.CheckTextRequest, _audit_pb2.CheckTextResponse]
     """Judges words while a merchant types, without keeping them."""
     ResolveAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ResolveAuditRequest, _audit_pb2.Audit]
     """Decides an OPEN audit. The decision binds the digest that was looked at and the terms that were found in it: a PASS
     keeps these words passing through later audits of the same snapshot. Returns NOT_FOUND; FAILED_PRECONDITION:
-    AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another.
+    AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another; ABORTED (TRY_AGAIN) as
+    AuditActivity does.
     """
     AppealAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.AppealAuditRequest, _audit_pb2.Audit]
     """Asks a person to look at a REJECT: the activity goes to review, or a suspended publication waits for one. Returns
     NOT_FOUND; FAILED_PRECONDITION: AUDIT_NOT_OPEN when it was not rejected or a person decided it already, AUDIT_STALE
     when the activity has moved on.
     """
+    ImportTerms: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ImportTermsRequest, _audit_pb2.Lexicon]
+    """Makes a new lexicon of one that is there: with terms added, replaced or removed. It decides nothing before
+    ReleaseLexicon makes it the head, and TestLexicon tells what it would change. The same terms are the same lexicon: if
+    it was made before, that one is returned. Returns NOT_FOUND for the base; INVALID_ARGUMENT with one violation for each
+    bad term, by its place in the request, such as terms[3]; FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    GetLexicon: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetLexiconRequest, _audit_pb2.Lexicon]
+    """Returns a lexicon without its terms. Returns NOT_FOUND."""
+    ListLexicons: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListLexiconsRequest, _audit_pb2.ListLexiconsResponse]
+    """Lists the lexicons, newest first."""
+    ListTerms: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListTermsRequest, _audit_pb2.ListTermsResponse]
+    """Lists the terms of a lexicon by category and text. Filters: category, words in the text. Returns NOT_FOUND;
+    FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    TestLexicon: _grpc.UnaryUnaryMultiCallable[_audit_pb2.TestLexiconRequest, _audit_pb2.TestLexiconResponse]
+    """Tells what a lexicon would change if it were released now: judges by it, and by the head, what a rollout would judge.
+    Changes nothing. Counts go on from page to page, so the last page has those of all. Returns NOT_FOUND;
+    FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    ReleaseLexicon: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReleaseLexiconRequest, _audit_pb2.Rollout]
+    """Makes a lexicon the head, by which everything is judged from now on, and begins a rollout: in the background what is
+    live, scheduled, suspended by the machine, pending or in review is judged again. Every instance of the service goes
+    over to the head within seconds. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) when another lexicon than expected is the
+    head; FAILED_PRECONDITION: LEXICON_IS_HEAD, LEXICON_UNREADABLE.
+    """
+    RollbackLexicon: _grpc.UnaryUnaryMultiCallable[_audit_pb2.RollbackLexiconRequest, _audit_pb2.Rollout]
+    """Makes a lexicon the head that was it before, and begins a rollout, which also brings back what the machine suspended
+    by the lexicons since, unless this one rejects it too or a person has decided about it. Returns NOT_FOUND; ABORTED
+    (ETAG_MISMATCH) when another lexicon than expected is the head; FAILED_PRECONDITION: LEXICON_IS_HEAD,
+    LEXICON_NEVER_RELEASED, LEXICON_UNREADABLE.
+    """
+    GetRollout: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetRolloutRequest, _audit_pb2.Rollout]
+    """Returns a rollout as far as it has come. Returns NOT_FOUND."""
+    ListRollouts: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListRolloutsRequest, _audit_pb2.ListRolloutsResponse]
+    """Lists the rollouts, newest first: which lexicon was the head since when, who made it that, and why."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -75,30 +111,66 @@ class AuditServiceAsyncStub(AuditServiceStub):
     only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
     The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
     is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
-    (TRY_AGAIN) when the activity keeps changing.
+    (TRY_AGAIN) when the activity keeps changing, or its pictures are still being read.
     """
     GetAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetAuditRequest, _audit_pb2.Audit]  # type: ignore[assignment]
     """Returns an audit. Its merchant and operators see it. Returns NOT_FOUND."""
     ListAudits: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditsRequest, _audit_pb2.ListAuditsResponse]  # type: ignore[assignment]
-    """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off. Merchants see their own.
-    Filters: activity, state, category of a finding.
+    """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off, unless an order is asked for.
+    Merchants see their own. Filters: activity, state, category of a finding, age, decision, lexicon release.
     """
     CheckText: _aio.UnaryUnaryMultiCallable[_audit_pb2.CheckTextRequest, _audit_pb2.CheckTextResponse]  # type: ignore[assignment]
     """Judges words while a merchant types, without keeping them."""
     ResolveAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.ResolveAuditRequest, _audit_pb2.Audit]  # type: ignore[assignment]
     """Decides an OPEN audit. The decision binds the digest that was looked at and the terms that were found in it: a PASS
     keeps these words passing through later audits of the same snapshot. Returns NOT_FOUND; FAILED_PRECONDITION:
-    AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another.
+    AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another; ABORTED (TRY_AGAIN) as
+    AuditActivity does.
     """
     AppealAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.AppealAuditRequest, _audit_pb2.Audit]  # type: ignore[assignment]
     """Asks a person to look at a REJECT: the activity goes to review, or a suspended publication waits for one. Returns
     NOT_FOUND; FAILED_PRECONDITION: AUDIT_NOT_OPEN when it was not rejected or a person decided it already, AUDIT_STALE
     when the activity has moved on.
     """
+    ImportTerms: _aio.UnaryUnaryMultiCallable[_audit_pb2.ImportTermsRequest, _audit_pb2.Lexicon]  # type: ignore[assignment]
+    """Makes a new lexicon of one that is there: with terms added, replaced or removed. It decides nothing before
+    ReleaseLexicon makes it the head, and TestLexicon tells what it would change. The same terms are the same lexicon: if
+    it was made before, that one is returned. Returns NOT_FOUND for the base; INVALID_ARGUMENT with one violation for each
+    bad term, by its place in the request, such as terms[3]; FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    GetLexicon: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetLexiconRequest, _audit_pb2.Lexicon]  # type: ignore[assignment]
+    """Returns a lexicon without its terms. Returns NOT_FOUND."""
+    ListLexicons: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListLexiconsRequest, _audit_pb2.ListLexiconsResponse]  # type: ignore[assignment]
+    """Lists the lexicons, newest first."""
+    ListTerms: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListTermsRequest, _audit_pb2.ListTermsResponse]  # type: ignore[assignment]
+    """Lists the terms of a lexicon by category and text. Filters: category, words in the text. Returns NOT_FOUND;
+    FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    TestLexicon: _aio.UnaryUnaryMultiCallable[_audit_pb2.TestLexiconRequest, _audit_pb2.TestLexiconResponse]  # type: ignore[assignment]
+    """Tells what a lexicon would change if it were released now: judges by it, and by the head, what a rollout would judge.
+    Changes nothing. Counts go on from page to page, so the last page has those of all. Returns NOT_FOUND;
+    FAILED_PRECONDITION (LEXICON_UNREADABLE).
+    """
+    ReleaseLexicon: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReleaseLexiconRequest, _audit_pb2.Rollout]  # type: ignore[assignment]
+    """Makes a lexicon the head, by which everything is judged from now on, and begins a rollout: in the background what is
+    live, scheduled, suspended by the machine, pending or in review is judged again. Every instance of the service goes
+    over to the head within seconds. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) when another lexicon than expected is the
+    head; FAILED_PRECONDITION: LEXICON_IS_HEAD, LEXICON_UNREADABLE.
+    """
+    RollbackLexicon: _aio.UnaryUnaryMultiCallable[_audit_pb2.RollbackLexiconRequest, _audit_pb2.Rollout]  # type: ignore[assignment]
+    """Makes a lexicon the head that was it before, and begins a rollout, which also brings back what the machine suspended
+    by the lexicons since, unless this one rejects it too or a person has decided about it. Returns NOT_FOUND; ABORTED
+    (ETAG_MISMATCH) when another lexicon than expected is the head; FAILED_PRECONDITION: LEXICON_IS_HEAD,
+    LEXICON_NEVER_RELEASED, LEXICON_UNREADABLE.
+    """
+    GetRollout: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetRolloutRequest, _audit_pb2.Rollout]  # type: ignore[assignment]
+    """Returns a rollout as far as it has come. Returns NOT_FOUND."""
+    ListRollouts: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListRolloutsRequest, _audit_pb2.ListRolloutsResponse]  # type: ignore[assignment]
+    """Lists the rollouts, newest first: which lexicon was the head since when, who made it that, and why."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Judges words before customers see them; pictures are not read yet (Audit.is_image_text_checked). What holds for every
-    RPC stands at EntryService.
+    """Judges words before customers see them, also those in pictures and what QR codes say where the service is installed with
+    the extra `ocr` (Audit.is_image_text_checked). What holds for every RPC stands at EntryService.
     """
 
     @_abc_1.abstractmethod
@@ -112,7 +184,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         only a person rejects it. Without a submission it judges the live publication again and suspends it when it fails.
         The decision counts only for the very snapshot and lexicon release that were judged; if either changed meanwhile it
         is made again. Returns NOT_FOUND; FAILED_PRECONDITION (ACTIVITY_STATE) when there is nothing to judge; ABORTED
-        (TRY_AGAIN) when the activity keeps changing.
+        (TRY_AGAIN) when the activity keeps changing, or its pictures are still being read.
         """
 
     @_abc_1.abstractmethod
@@ -129,8 +201,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.ListAuditsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAuditsResponse, _abc.Awaitable[_audit_pb2.ListAuditsResponse]]:
-        """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off. Merchants see their own.
-        Filters: activity, state, category of a finding.
+        """Lists audits, newest first; with state OPEN the oldest first, as a queue is worked off, unless an order is asked for.
+        Merchants see their own. Filters: activity, state, category of a finding, age, decision, lexicon release.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +221,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_pb2.Audit, _abc.Awaitable[_audit_pb2.Audit]]:
         """Decides an OPEN audit. The decision binds the digest that was looked at and the terms that were found in it: a PASS
         keeps these words passing through later audits of the same snapshot. Returns NOT_FOUND; FAILED_PRECONDITION:
-        AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another.
+        AUDIT_NOT_OPEN, or AUDIT_STALE when the activity has moved on or the digest is another; ABORTED (TRY_AGAIN) as
+        AuditActivity does.
         """
 
     @_abc_1.abstractmethod
@@ -162,5 +235,94 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND; FAILED_PRECONDITION: AUDIT_NOT_OPEN when it was not rejected or a person decided it already, AUDIT_STALE
         when the activity has moved on.
         """
+
+    @_abc_1.abstractmethod
+    def ImportTerms(
+        self,
+        request: _audit_pb2.ImportTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.Lexicon, _abc.Awaitable[_audit_pb2.Lexicon]]:
+        """Makes a new lexicon of one that is there: with terms added, replaced or removed. It decides nothing before
+        ReleaseLexicon makes it the head, and TestLexicon tells what it would change. The same terms are the same lexicon: if
+        it was made before, that one is returned. Returns NOT_FOUND for the base; INVALID_ARGUMENT with one violation for each
+        bad term, by its place in the request, such as terms[3]; FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def GetLexicon(
+        self,
+        request: _audit_pb2.GetLexiconRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.Lexicon, _abc.Awaitable[_audit_pb2.Lexicon]]:
+        """Returns a lexicon without its terms. Returns NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListLexicons(
+        self,
+        request: _audit_pb2.ListLexiconsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListLexiconsResponse, _abc.Awaitable[_audit_pb2.ListLexiconsResponse]]:
+        """Lists the lexicons, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListTerms(
+        self,
+        request: _audit_pb2.ListTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListTermsResponse, _abc.Awaitable[_audit_pb2.ListTermsResponse]]:
+        """Lists the terms of a lexicon by category and text. Filters: category, words in the text. Returns NOT_FOUND;
+        FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def TestLexicon(
+        self,
+        request: _audit_pb2.TestLexiconRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.TestLexiconResponse, _abc.Awaitable[_audit_pb2.TestLexiconResponse]]:
+        """Tells what a lexicon would change if it were released now: judges by it, and by the head, what a rollout would judge.
+        Changes nothing. Counts go on from page to page, so the last page has those of all. Returns NOT_FOUND;
+        FAILED_PRECONDITION (LEXICON_UNREADABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseLexicon(
+        self,
+        request: _audit_pb2.ReleaseLexiconRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.Rollout, _abc.Awaitable[_audit_pb2.Rollout]]:
+        """Makes a lexicon the head, by which everything is judged from now on, and begins a rollout: in the background what is
+        live, scheduled, suspended by the machine, pending or in review is judged again. Every instance of the service goes
+        over to the head within seconds. Returns NOT_FOUND; ABORTED (ETAG_MISMATCH) when another lexicon than expected is the
+        head; FAILED_PRECONDITION: LEXICON_IS_HEAD, LEXICON_UNREADABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackLexicon(
+        self,
+        request: _audit_pb2.RollbackLexiconRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.Rollout, _abc.Awaitable[_audit_pb2.Rollout]]:
+        """Makes a lexicon the head that was it before, and begins a rollout, which also brings back what the machine suspended
+        by the lexicons since, unless this one rejects it too or a person has decided about it. Returns NOT_FOUND; ABORTED
+        (ETAG_MISMATCH) when another lexicon than expected is the head; FAILED_PRECONDITION: LEXICON_IS_HEAD,
+        LEXICON_NEVER_RELEASED, LEXICON_UNREADABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRollout(
+        self,
+        request: _audit_pb2.GetRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.Rollout, _abc.Awaitable[_audit_pb2.Rollout]]:
+        """Returns a rollout as far as it has come. Returns NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListRollouts(
+        self,
+        request: _audit_pb2.ListRolloutsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListRolloutsResponse, _abc.Awaitable[_audit_pb2.ListRolloutsResponse]]:
+        """Lists the rollouts, newest first: which lexicon was the head since when, who made it that, and why."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

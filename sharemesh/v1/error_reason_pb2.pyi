@@ -69,6 +69,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_AUDIT_NOT_OPEN: _ErrorReason.ValueType  # 300
     """Audit."""
     ERROR_REASON_AUDIT_STALE: _ErrorReason.ValueType  # 301
+    ERROR_REASON_LEXICON_IS_HEAD: _ErrorReason.ValueType  # 302
+    ERROR_REASON_LEXICON_NEVER_RELEASED: _ErrorReason.ValueType  # 303
+    ERROR_REASON_LEXICON_UNREADABLE: _ErrorReason.ValueType  # 304
     ERROR_REASON_STOCK_EXHAUSTED: _ErrorReason.ValueType  # 400
     """Share."""
     ERROR_REASON_DAY_STOCK_EXHAUSTED: _ErrorReason.ValueType  # 401
@@ -146,6 +149,9 @@ ERROR_REASON_SUPPLY_NOT_LIMITED: ErrorReason.ValueType  # 208
 ERROR_REASON_AUDIT_NOT_OPEN: ErrorReason.ValueType  # 300
 """Audit."""
 ERROR_REASON_AUDIT_STALE: ErrorReason.ValueType  # 301
+ERROR_REASON_LEXICON_IS_HEAD: ErrorReason.ValueType  # 302
+ERROR_REASON_LEXICON_NEVER_RELEASED: ErrorReason.ValueType  # 303
+ERROR_REASON_LEXICON_UNREADABLE: ErrorReason.ValueType  # 304
 ERROR_REASON_STOCK_EXHAUSTED: ErrorReason.ValueType  # 400
 """Share."""
 ERROR_REASON_DAY_STOCK_EXHAUSTED: ErrorReason.ValueType  # 401

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,14 +9,14 @@ from peewee import ModelSelect
 from services.audit import domain as audits
 from services.audit import releases
 from services.audit.engine import Engine
+from services.audit.evidence import Finding
 from services.audit.lexicon import Lexicon, LocalizedText
-from services.audit.matcher import Finding
 from services.audit.servicer import audited_paths
 from services.audit.texts import texts
 from services.audit.views import finding_views
 from services.chassis import errors
 from services.chassis.database import Database
-from services.schema.tables import Audit, Ruling, Supply, Transition
+from services.schema.tables import Activity, Audit, Ruling, Supply, Transition
 from sharemesh.v1 import promotion_pb2
 from tests.publish.scene import LEXICON, NOW, PATHS, STRICTER, Scene, call, check_publications, term
 
@@ -186,6 +187,39 @@ def test_the_queue_is_worked_off_from_its_oldest_end(scene: Scene) -> None:
     assert listed(activity="activities/nobody") == []
 
 
+def test_the_queue_is_searched_by_how_long_its_audits_have_waited(scene: Scene) -> None:
+    old, appealed, new = (scene.draft(title) for title in ("包治一", "最强一", "包治二"))
+    for name in (old, appealed, new):
+        scene.submit(name)
+        scene.audit(name)
+
+    def at(name: str, ago: timedelta, **columns: Any) -> None:
+        mine = Audit.activity_id << Activity.select(Activity.id).where(Activity.uid == name.removeprefix("activities/"))
+        Audit.update(create_time=NOW - ago, **columns).where(mine).execute()
+
+    scene.run(at, old, timedelta(days=3))
+    # Rejected long ago, and waiting for a person since an hour.
+    hour = timedelta(hours=1)
+    scene.run(at, appealed, timedelta(days=9), appeal_time=NOW - hour, state="OPEN")
+
+    def listed(**plain: Any) -> list[str]:
+        found = scene.run(audits.list_audits, call("OPERATOR", "operator"), plain, NOW)["audits"]
+        return [audit["activity"] for audit in found]
+
+    queue: dict[str, Any] = {"state": "OPEN"}
+    assert listed(**queue, min_age=0) == [old, appealed, new]
+    assert listed(**queue, min_age=3600) == [old, appealed]
+    assert listed(**queue, min_age=3601) == listed(**queue, min_age=3 * 86_400) == [old]
+    assert listed(**queue, min_age=3 * 86_400 + 1) == []
+    assert listed(**queue, max_age=3600) == [appealed, new]
+    assert listed(**queue, min_age=60, max_age=86_400) == [appealed]
+    assert listed(**queue, order="NEWEST_FIRST") == [new, appealed, old]
+    assert listed(order="OLDEST_FIRST") == [old, appealed, new]
+    assert listed(decision="REVIEW", order="OLDEST_FIRST") == [old, new]
+    assert listed(lexicon_release=LEXICON.release) == [new, appealed, old]
+    assert listed(lexicon_release="0" * 64) == []
+
+
 def test_a_page_whose_audits_are_decided_while_it_is_read_is_empty_and_leads_on(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +287,8 @@ def test_fewer_digits_than_a_phone_has_are_shown() -> None:
 def test_another_instance_follows_a_new_head_and_a_known_release_is_not_adopted_again(scene: Scene) -> None:
     other = Engine(PATHS, lambda: STRICTER)
     scene.run(other.start, NOW)
+    assert scene.run(scene.engine.judge_text, "新茶", NOW).release == LEXICON.release
+    scene.run(scene.engine.follow, NOW)
     assert scene.run(scene.engine.judge_text, "新茶", NOW).release == STRICTER.release
     scene.run(scene.engine.start, NOW)
     assert scene.run(scene.engine.judge_text, "新茶", NOW).decision == "REJECT"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -77,10 +77,10 @@ class Scene:
     def run(self, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.db.run_here(f, *args, **kwargs)
 
-    def draft(self, title: str, **terms: Any) -> str:
+    def draft(self, title: str, images: Sequence[str] = (), **terms: Any) -> str:
         """A new activity's name."""
         scope = {"stores": [name("stores", self.store.uid)], "items": []}
-        said = {"title": title, "description": "", "fields": {}, "images": []}
+        said = {"title": title, "description": "", "fields": {}, "images": [*images]}
         activity = Activity(
             uid=new_uid(),
             merchant_id=self.merchant.id,
