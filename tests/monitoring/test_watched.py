@@ -11,12 +11,14 @@ from local import sidecar
 from local.mesh import Mesh
 from local.process import Process
 from local.sidecar import HOST, MESH_HOST, is_settled, problems
-from local.webhook import Webhook
+from local.webhook import Request, Webhook
 from local.zabbix import Stack
 
 # An item that was just discovered takes values after a second or two; a busy machine takes many times that.
 PATIENCE = 60.0
 TOLD_SECONDS = 3.0
+# When a webhook fails, Zabbix tries again after ten seconds, and again.
+TOLD_AT_LAST = 150.0
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +96,12 @@ def began(api: ZabbixAPI, part: str) -> int:
 
 def await_told(api: ZabbixAPI, stack: Stack, webhook: Webhook, name: str, status: str) -> None:
     """Waits until the webhook was told of it; else what Zabbix itself says that it sent."""
+
+    def is_meant(request: Request) -> bool:
+        return name in request.body["name"] and request.body["status"] == status
+
     try:
-        webhook.await_one(lambda request: name in request.body["name"] and request.body["status"] == status)
+        webhook.await_one(is_meant, TOLD_AT_LAST)
     except TimeoutError as error:
         shown = ["clock", "eventid", "p_eventid", "status", "retries", "error", "subject"]
         sent = api.alert.get(output=shown, sortfield="alertid", sortorder="DESC", limit=10)

@@ -1,7 +1,7 @@
 """Characters written as their parts side by side, and characters that repeat."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import lru_cache
 from itertools import pairwise
 
@@ -24,23 +24,23 @@ class Components:
 
     def __init__(self, vocabulary: Collection[str], terms: Collection[str], enabled: Collection[str]) -> None:
         wanted = frozenset[str]().union(*vocabulary)
-        # What is written, and the edit of it, as if it stood at the beginning.
-        written: dict[str, Edit] = {}
+        # What is written, what it is to be, and the step that says so.
+        written: dict[str, tuple[str, str]] = {}
         self._of_radicals: set[str] = set()
         if steps.SPLIT in enabled:
             for parts, character, kind in rows("splits.tsv"):
                 if character in wanted and _is_split(parts):
-                    written.setdefault(parts, (0, len(parts), character, steps.SPLIT))
+                    written.setdefault(parts, (character, steps.SPLIT))
                     if kind == "radical":
                         self._of_radicals.add(parts)
         self._doubled: dict[str, list[str]] = {}
         if steps.REPEAT in enabled:
             for character in filter(str.isalpha, wanted):
-                written.setdefault(character * 2, (0, 2, character, steps.REPEAT))
+                written.setdefault(character * 2, (character, steps.REPEAT))
             for word in terms:
                 if len(set(word)) > 1 and any(one == other for one, other in pairwise(word)):
                     self._doubled.setdefault(word[0], []).append(word)
-        self._edits = list(written.values())
+        self._meant = list(written.values())
         self._automaton = CharwiseDoubleArrayAhoCorasick(list(written) or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST)
         words = [word for word in vocabulary if len(word) > 1]
         self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
@@ -52,11 +52,11 @@ class Components:
         for start, end, index in self._automaton.find(text):
             if start < place:
                 continue
-            before, after, new, step = self._edits[index]
+            meant, step = self._meant[index]
             if step == steps.REPEAT:
                 place = self._leave_out(text, start, place, edits)
             else:
-                edits.append((start + before, start + after, new, step))
+                edits.append((start, end, meant, step))
                 place = end
         return self._useful(text, edits) if edits else edits
 
@@ -126,12 +126,6 @@ def _runs(word: str) -> _Runs:
     runs = [match[0] for match in re.finditer(r"(.)\1*", word)]
     expression = "".join(f"({re.escape(run[0])}{{{len(run)},{_MOST}}})" for run in runs)
     return re.compile(expression), tuple(map(len, runs))
-
-
-def _is_doubled(written: Sequence[int], lengths: Sequence[int]) -> bool:
-    """Whether runs so long are those of a word with a double: as long, or the double's longer than the others."""
-    single = max((one for one, length in zip(written, lengths, strict=True) if length == 1), default=0)
-    return written == lengths or all(one > single for one, length in zip(written, lengths, strict=True) if length > 1)
 
 
 def _of_run(text: str, start: int, edits: list[Edit]) -> int:

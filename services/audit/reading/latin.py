@@ -25,7 +25,7 @@ class Latin:
 
     def __init__(self, vocabulary: Collection[str]) -> None:
         words = sorted(word for word in vocabulary if len(word) >= _SHORTEST_WORD and not word.isdigit())
-        self._word = re.compile("|".join(words)) if words else None
+        self._word = re.compile("|".join(map(re.escape, words))) if words else None
         self._read = lru_cache(maxsize=8192)(self._letters)
 
     def signs(self, text: str) -> list[Edit]:

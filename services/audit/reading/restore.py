@@ -89,7 +89,8 @@ class Restorer:
         if steps.LEET in self._fold.enabled:
             edits.extend(self._latin.signs(text))
         if steps.SYMBOLS in self._fold.enabled and _MAYBE_SPREAD.search(clauses):
-            edits.extend(_spread(text))
+            letters = {edit[0] for edit in edits}
+            edits.extend(edit for edit in _spread(text) if edit[0] not in letters)
         return sorted(edits)
 
     def _folded(self, cells: Sequence[Cell]) -> list[Cell]:
