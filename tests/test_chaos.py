@@ -28,6 +28,18 @@ RATE = 80.0
 # them.
 SHORT = tuple(row for row in ROWS if row.name not in {"steady", "plane", "start", "dead"})
 # Longer than a second, so that calls are under way whenever the server ends.
+# An operator changes the lexicon now and then, and every change judges all activities again: no load of a mesh.
+LEXICON = {
+    "GetLexicon",
+    "GetRollout",
+    "ImportTerms",
+    "ListLexicons",
+    "ListRollouts",
+    "ListTerms",
+    "ReleaseLexicon",
+    "RollbackLexicon",
+    "TestLexicon",
+}
 LOADED_SECONDS = 3.0
 
 
@@ -94,7 +106,7 @@ def test_a_load_makes_every_kind_of_call_and_its_books_tell_what_is_lost_or_done
         finally:
             load.kill()
     assert seen.failed == []
-    assert {one.rpc for one in seen.tries} == METHODS.keys() - {"WatchActivity"}
+    assert {one.rpc for one in seen.tries} == METHODS.keys() - {"WatchActivity"} - LEXICON
     assert books.disagreements(url, answers) == []
     for rpc in MAKING:
         told = dict(answers.made[rpc])

@@ -109,7 +109,7 @@ def test_the_gateway_gets_all_services_in_one_route_configuration_and_no_listene
     assert set(built[CLUSTERS]) == set(policy.SERVICES)
     configuration = route_pb2.RouteConfiguration.FromString(built[ROUTES]["gateway"].value)
     # Each RPC, all else of each service, and paths of none.
-    assert len(configuration.virtual_hosts[0].routes) == 54 + 5 + 1
+    assert len(configuration.virtual_hosts[0].routes) == 63 + 5 + 1
 
 
 def test_without_canaries_all_instances_are_equal() -> None:
