@@ -3,11 +3,11 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
+from services.audit.contacts import CATEGORY
 from services.audit.lexicon import LocalizedText, Term
 from services.audit.reading import steps
 from services.audit.reading.forms import BREAK, Fold
 
-_CONTACT = "off_platform_contact"
 # What folding makes of characters between words.
 _PARTING = ("", BREAK)
 # Between the parts of a number or an address they are nothing special.
@@ -68,11 +68,11 @@ def _folds(text: str, start: int, end: int, term: Term, fold: Fold, restored: Co
             names.add(steps.of_insertion(character))
         elif character not in term.text:
             names.add(steps.of_fold(character, folded) or "")
-    is_entity = term.category == _CONTACT and not term.pattern and term.text not in text[start:end]
+    is_entity = term.category == CATEGORY and not term.pattern and term.text not in text[start:end]
     return names - (_SEPARATORS if is_entity else frozenset())
 
 
 def _action(term: Term, worn: frozenset[str]) -> str:
     """Ordinary writing has such words by chance: what only looks or sounds like a term is for a person to judge."""
-    is_doubtful = worn & steps.DOUBTFUL and term.category != _CONTACT
+    is_doubtful = worn & steps.DOUBTFUL and term.category != CATEGORY
     return "review" if is_doubtful else term.action

@@ -20,8 +20,9 @@ _CLASS = 8
 # Words put together from parts that follow each other, such as (全|整)(城|市).
 _JOINED = 400
 _COMBINED = 40
-# What stands in 10,000 characters of promotions less often than frequencies.tsv tells of: one character, two, and more.
+# How often digits' signs stand in 10,000 characters of promotions, roughly.
 _OFTEN = 500.0
+# And what frequencies.tsv does not tell of: one character, two, and more.
 _RARELY = (2.0, 0.5, 0.1)
 
 

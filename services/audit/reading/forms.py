@@ -4,10 +4,9 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 from services.audit.reading import steps
+from services.audit.reading.words import rows
 
 BREAK = ","
 # Kept as they are where the table keeps them, and dropped again unless they hold a number together.
@@ -17,8 +16,6 @@ _BETWEEN = re.compile(r"(?<=[㐀-鿿])[^\w,.:;!?@]{1,4}(?=[㐀-鿿])")
 _KEPT = frozenset(".-+%")
 # Beyond the emoji nobody writes much; it is folded each time, for a hostile text might fill the memory.
 REMEMBERED = 0x20000
-
-
 # Of the basic multilingual plane, in which all that is written often is; emoji are beyond it.
 BASIC = 0x10000
 
@@ -47,8 +44,8 @@ class Table(dict[int, str]):
     def __init__(self, enabled: Collection[str]) -> None:
         super().__init__()
         self._enabled = frozenset(enabled)
-        for point, kind, folded in rows():
-            self[point] = self._folded(chr(point), kind, folded)
+        for point, kind, folded in rows("fold.tsv"):
+            self[int(point, 16)] = self._folded(chr(int(point, 16)), kind, folded)
 
     def _folded(self, character: str, kind: str, folded: str) -> str:
         if kind == "drop":
@@ -78,14 +75,6 @@ class _Entities(Table):
         if step in (steps.ZERO_WIDTH, steps.EMOJI):
             return "" if step in self._enabled else character
         return " " if step == steps.SPACES else unicodedata.normalize("NFKC", character)
-
-
-@cache
-def rows() -> tuple[tuple[int, str, str], ...]:
-    """The rows of tables/fold.tsv: code point, kind and replacement."""
-    text = resources.files("services.audit.reading.tables").joinpath("fold.tsv").read_text("utf-8")
-    lines = (line.split("\t") for line in text.splitlines()[1:])
-    return tuple((int(point, 16), kind, folded) for point, kind, folded in lines)
 
 
 class Fold:
