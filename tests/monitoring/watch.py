@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from zabbix_utils import ItemValue, Sender, ZabbixAPI
 
 from local.zabbix import Stack
-from monitoring import plan
+from monitoring import alerts, plan
 from monitoring import provision as provisioning
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,12 +82,28 @@ def soon(ask: Callable[[], T | None], what: str, seconds: float = AWAIT_SECONDS)
 
 @contextmanager
 def tidy(api: ZabbixAPI) -> Iterator[None]:
-    """Removes the hosts that were made meanwhile: of those that are left, Zabbix would say that nothing is heard."""
+    """Removes the hosts and the receivers of alerts that were made meanwhile.
+
+    Of a host that is left, Zabbix would say that nothing is heard; and while it tries to tell of a problem a receiver
+    that is gone, it tells nobody of the problem's end.
+    """
     before = {one["hostid"] for one in api.host.get(output=["hostid"])}
+    told = receivers(api)
     yield
     made = {one["hostid"] for one in api.host.get(output=["hostid"])} - before
     if made:
         api.host.delete(*made)
+    for user, medias in receivers(api).items():
+        kept = [one for one in medias if one in told.get(user, [])]
+        if kept != medias:
+            api.user.update(userid=user, medias=kept)
+
+
+def receivers(api: ZabbixAPI) -> dict[str, list[dict[str, str]]]:
+    """Where whom is told of problems, by the id of the user that `sharemesh zabbix provision` makes."""
+    names = ["mediatypeid", "sendto", "active", "severity", "period"]
+    users = api.user.get(filter={"username": alerts.USER}, output=["userid"], selectMedias=names)
+    return {one["userid"]: [{name: media[name] for name in names} for media in one["medias"]] for one in users}
 
 
 @dataclass
