@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from services.audit import contacts, evidence, patterns
 from services.audit.evidence import Finding
-from services.audit.lexicon import Lexicon
+from services.audit.lexicon import FOLD, Lexicon
 from services.audit.reading import steps
 from services.audit.reading.forms import BREAK, Fold, Form
 from services.audit.reading.restore import Cell, Restorer, merged
@@ -30,9 +30,10 @@ class Matcher:
 
     def __init__(self, lexicon: Lexicon, enabled: Collection[str] = steps.ALL) -> None:
         self.lexicon = lexicon
-        self._fold = Fold(enabled)
-        self._search = Search(lexicon, self._fold)
-        self._restorer = Restorer(_vocabulary(lexicon, self._fold), self._fold)
+        self._fold = FOLD if {*enabled} == {*steps.ALL} else Fold(enabled)
+        phrases: list[str] = []
+        self._search = Search(lexicon, self._fold, phrases)
+        self._restorer = Restorer(_vocabulary(lexicon, self._fold), self._fold, phrases)
 
     def find(self, text: str) -> list[Finding]:
         """Every finding, ordered by place; nested and overlapping ones are all there. Never raises."""
@@ -45,14 +46,15 @@ class Matcher:
         return [found[key] for key in sorted(found)] if found else []
 
     def _every(self, text: str, clauses: str) -> Iterator[Finding]:
-        yield from self._plain(text, self._search.hits(clauses))
-        readings = self._restorer.readings(text, clauses)
+        plain = self._restorer.scanner.scan(clauses)
+        yield from self._plain(text, self._search.hits(plain))
+        readings = self._restorer.readings(text, plain)
         for number, reading in enumerate(readings):
             yield from self._restored(text, number, self._search.hits(reading))
         kinds = contacts.possible(text, clauses)
         if kinds:
             told = len(_CONTACT.findall(clauses))
-            more = (place for place, reading in enumerate(readings) if len(_CONTACT.findall(reading)) > told)
+            more = (place for place, reading in enumerate(readings) if len(_CONTACT.findall(reading.text)) > told)
             yield from self._contacts(text, next(more, None), kinds)
 
     def _plain(self, text: str, hits: Sequence[Hit]) -> Iterator[Finding]:
@@ -155,8 +157,8 @@ def _vocabulary(lexicon: Lexicon, fold: Fold) -> Vocabulary:
     for term in lexicon.terms:
         folded = fold.text(term.text)
         told = {*map(fold.text, term.words)}
-        words = patterns.facts(term.pattern).words if term.pattern else {folded}
-        every |= words | told
+        words = patterns.facts(term.pattern).words if term.pattern else (folded,)
+        every |= {*words, *told}
         if term.homophones:
             sounding |= told | {word for word in words if not term.pattern or len(word) >= _SHORT}
         if not term.pattern:

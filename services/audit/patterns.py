@@ -50,8 +50,8 @@ class Facts:
     compiled: re.Pattern[str]
     anchors: Anchors | None
     others: Anchors | None
-    words: frozenset[str]
-    characters: frozenset[str]
+    words: tuple[str, ...]
+    characters: str
 
 
 @lru_cache(maxsize=2048)
@@ -64,8 +64,8 @@ def facts(expression: str) -> Facts:
         compiled=_compiler.compile(tree),
         anchors=found[0][1] if found else None,
         others=next(others, None),
-        words=frozenset(word for word in _runs(tree) if word.isalnum()),
-        characters=frozenset(_characters(tree)),
+        words=tuple({word for word in _runs(tree) if word.isalnum()}),
+        characters="".join({*_characters(tree)}),
     )
 
 

@@ -1,16 +1,15 @@
-"""Searches a folded text for terms, patterns and exceptions by one automaton."""
+"""The terms, patterns and exceptions of a lexicon that a scanned text has."""
 
 import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-
-from daachorse import CharwiseDoubleArrayAhoCorasick
+from dataclasses import dataclass
 
 from services.audit import patterns
 from services.audit.lexicon import Lexicon, Term
 from services.audit.reading.forms import Fold
+from services.audit.reading.scan import Scan
 from services.audit.reading.words import ordinary
 
 # Ends of exceptions behind the beginning of a hit that may still be of one around it.
@@ -32,7 +31,7 @@ class Hit:
     term: Term
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pattern:
     """A pattern whose matches have between so many characters before the word that calls for them.
 
@@ -46,66 +45,63 @@ class _Pattern:
     bit: int
 
 
-@dataclass(slots=True)
-class _Phrase:
-    """What a phrase means where it stands: terms, exceptions of terms, and patterns that it calls for.
-
-    `bits` are those of the patterns that need it besides.
-    """
-
-    terms: list[Term] = field(default_factory=list)
-    excuses: list[_Excused] = field(default_factory=list)
-    patterns: list[_Pattern] = field(default_factory=list)
-    bits: int = 0
+# What a phrase means where it stands: patterns that it calls for, terms, and exceptions of terms.
+_Means = tuple[tuple[_Pattern, ...], tuple[Term, ...], tuple[_Excused, ...]]
 
 
 class Search:
-    """A lexicon's phrases in one automaton; immutable."""
+    """What a lexicon's phrases mean; immutable. The phrases, which a scan has to look for, it adds to `phrases`."""
 
-    def __init__(self, lexicon: Lexicon, fold: Fold) -> None:
-        phrases: dict[str, _Phrase] = defaultdict(_Phrase)
+    def __init__(self, lexicon: Lexicon, fold: Fold, phrases: list[str]) -> None:
+        called: dict[str, list[_Pattern]] = defaultdict(list)
+        terms: dict[str, list[Term]] = defaultdict(list)
+        excuses: dict[str, list[_Excused]] = defaultdict(list)
+        # By a phrase, those of the patterns that need it besides.
+        bits: dict[str, int] = defaultdict(int)
         number = 0
         for term in lexicon.terms:
             folded = fold.text(term.text)
             if term.pattern:
-                _add_pattern(phrases, term, 1 << number)
+                _add_pattern(called, bits, term, 1 << number)
                 number += 1
             else:
-                phrases[folded].terms.append(term)
+                terms[folded].append(term)
             for exception in map(fold.text, term.exceptions):
                 if term.pattern or folded in exception:
-                    phrases[exception].excuses.append((term.category, term.text))
-        # By the automaton's number of a phrase; most texts have many that only patterns need.
-        self._called = [tuple(phrase.patterns) for phrase in phrases.values()]
-        self._bits = [phrase.bits for phrase in phrases.values()]
-        self._told = [phrase if phrase.terms or phrase.excuses else None for phrase in phrases.values()]
-        self._automaton = CharwiseDoubleArrayAhoCorasick(list(phrases))
+                    excuses[exception].append((term.category, term.text))
+        phrases.extend(dict.fromkeys([*terms, *called, *excuses, *bits]))
+        # By the place of a phrase. Many mean the same, and many are only needed besides.
+        same: dict[_Means, _Means] = {}
+        means = (
+            (tuple(called.get(one, ())), tuple(terms.get(one, ())), tuple(excuses.get(one, ()))) for one in phrases
+        )
+        self._means = [same.setdefault(one, one) if any(one) else None for one in means]
+        self._bits = [bits.get(phrase, 0) for phrase in phrases]
 
-    def hits(self, text: str) -> list[Hit]:
-        """The terms in a folded text, without those that an exception excuses."""
+    def hits(self, scan: Scan) -> list[Hit]:
+        """The terms in a scanned text, without those that an exception excuses."""
         hits: list[Hit] = []
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
-        told, called = self._told, self._called
-        # Overlapping: leftmost-longest would hide 大麻 behind 大麻花, and also in 大麻花大麻.
-        found = self._automaton.find_overlapping(text)
+        text, known = scan.text, self._means
         bits = 0
-        for one in {index for _, _, index in found}:
+        for one in scan.present:
             bits |= self._bits[one]
-        for start, end, index in found:
-            for pattern in called[index]:
+        for start, end, index in scan.phrases:
+            means = known[index]
+            if means is None:
+                continue
+            called, terms, exceptions = means
+            for pattern in called:
                 if pattern.bit & bits == pattern.bit:
                     _match_around(text, start, pattern, hits)
-            phrase = told[index]
-            if phrase is not None:
-                if phrase.terms and not _straddles(text, start, end):
-                    terms = (term for term in phrase.terms if not _is_part_of_another(text, start, end, term))
-                    hits.extend(Hit(start, end, term) for term in terms)
-                for excused in phrase.excuses:
-                    excuses.setdefault(excused, []).append((start, end))
+            if terms and not _straddles(text, start, end):
+                hits.extend(Hit(start, end, term) for term in terms if not _is_part_of_another(text, start, end, term))
+            for excused in exceptions:
+                excuses.setdefault(excused, []).append((start, end))
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _add_pattern(phrases: dict[str, _Phrase], term: Term, bit: int) -> None:
+def _add_pattern(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, bit: int) -> None:
     facts = patterns.facts(term.pattern)
     anchors = facts.anchors
     # Words that stand in many texts would not spare much.
@@ -114,9 +110,9 @@ def _add_pattern(phrases: dict[str, _Phrase], term: Term, bit: int) -> None:
     assert anchors is not None
     pattern = _Pattern(term, facts.compiled.match, anchors.least, anchors.most, bit if others else 0)
     for word in anchors.words:
-        phrases[word].patterns.append(pattern)
+        called[word].append(pattern)
     for word in others.words if others else ():
-        phrases[word].bits |= bit
+        bits[word] |= bit
 
 
 def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit]) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 from functools import lru_cache
 from itertools import pairwise
 
-from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
+from daachorse import CharwiseDoubleArrayAhoCorasick
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit, applied
+from services.audit.reading.scan import Scan, leftmost_longest
 from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import ordinary, rows
 
@@ -20,9 +21,14 @@ _LETTERS = 3
 
 
 class Components:
-    """Finds them for the characters of a vocabulary, by one automaton; others need not be put together."""
+    """Finds them for the characters of a vocabulary; others need not be put together.
 
-    def __init__(self, vocabulary: Collection[str], terms: Collection[str], enabled: Collection[str]) -> None:
+    What a scan has to look for it adds to `disguises`, which must be empty.
+    """
+
+    def __init__(
+        self, vocabulary: Collection[str], terms: Collection[str], enabled: Collection[str], disguises: list[str]
+    ) -> None:
         wanted = frozenset[str]().union(*vocabulary)
         # What is written, what it is to be, and the step that says so.
         written: dict[str, tuple[str, str]] = {}
@@ -40,16 +46,19 @@ class Components:
             for word in terms:
                 if len(set(word)) > 1 and any(one == other for one, other in pairwise(word)):
                     self._doubled.setdefault(word[0], []).append(word)
+        disguises.extend(written)
         self._meant = list(written.values())
-        self._automaton = CharwiseDoubleArrayAhoCorasick(list(written) or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST)
         words = [word for word in vocabulary if len(word) > 1]
         self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
 
-    def edits(self, text: str) -> list[Edit]:
+    def edits(self, scan: Scan) -> list[Edit]:
         """What to put together in a text, and what to leave out of it."""
         edits: list[Edit] = []
+        if not scan.disguises:
+            return edits
+        text = scan.text
         place = 0
-        for start, end, index in self._automaton.find(text):
+        for start, end, index in leftmost_longest(one for one in scan.disguises if one[2] < len(self._meant)):
             if start < place:
                 continue
             meant, step = self._meant[index]

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from services.audit.reading import steps
@@ -20,9 +20,18 @@ REMEMBERED = 0x20000
 BASIC = 0x10000
 
 
+# One for all tables, which have the same for most characters.
+_POINTS = tuple(range(BASIC))
+
+
 def is_basic(text: str) -> bool:
     """Whether all characters of a text are of the basic multilingual plane."""
     return len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
+
+
+def listed(table: Callable[[int], str]) -> list[int | str]:
+    """A table of the basic multilingual plane as str.translate takes it, half as far to go as a dict."""
+    return [_POINTS[ord(new)] if len(new) == 1 and is_basic(new) else new for new in map(table, _POINTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +67,17 @@ class Table(dict[int, str]):
         return folded if folded in _KEPT else ""
 
     def __missing__(self, point: int) -> str:
-        character = chr(point)
-        kept = character if character.isalnum() else self._folded(character, "drop", "")
+        kept = self.made(point)
         if point < REMEMBERED:
             self[point] = kept
         return kept
+
+    def made(self, point: int) -> str:
+        """What it has for a code point, remembered or not."""
+        if point in self:
+            return self[point]
+        character = chr(point)
+        return character if character.isalnum() else self._folded(character, "drop", "")
 
 
 class _Entities(Table):
@@ -84,8 +99,8 @@ class Fold:
         self.enabled = frozenset(enabled)
         self._table = Table(enabled)
         self._entities = _Entities(enabled)
-        # The same for the characters of most texts: a list is half as far to go as a dict.
-        self._list = [self._table[point] for point in range(BASIC)]
+        # The same for the characters of most texts.
+        self._list = listed(self._table.made)
 
     def text(self, text: str) -> str:
         """The clauses of a text: words in lower case, simplified, with ASCII digits, and `,` between clauses.

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
+from services.audit.reading.scan import Scan
 from services.audit.reading.syllables import REMEMBERED, spoken
 
 _TOKEN = re.compile("[a-z0-9]+")
-_ANY = re.compile("[a-z]")
 _LETTERS = str.maketrans("013456789", "oieasbtbg")
 # Between letters a digit is none: t0p1.
 _INNER = re.compile(r"(?<=[a-z])[0-9]+(?=[a-z])")
@@ -34,12 +34,12 @@ class Latin:
             return []
         return [(match.start(), match.end(), _SIGNS[match[0]], steps.LEET) for match in _SIGN.finditer(text)]
 
-    def edits(self, text: str) -> list[Edit]:
+    def edits(self, scan: Scan) -> list[Edit]:
         """Digits within a word that is one without them."""
         found: list[Edit] = []
-        if _ANY.search(text) is None:
+        if not scan.has_letters:
             return found
-        for match in _TOKEN.finditer(text):
+        for match in _TOKEN.finditer(scan.text):
             token = match[0]
             if token.isalpha() or token.isdigit():
                 continue

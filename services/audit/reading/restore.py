@@ -5,7 +5,7 @@ which is quick and all that honest copy needs, or, where something was found in 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
@@ -15,6 +15,7 @@ from services.audit.reading.components import Components
 from services.audit.reading.edits import Edit, applied
 from services.audit.reading.forms import Fold, is_basic
 from services.audit.reading.latin import Latin
+from services.audit.reading.scan import Scan, Scanner
 from services.audit.reading.shapes import Shapes
 from services.audit.reading.sounds import Sounds, Vocabulary
 from services.audit.reading.syllables import NOTHING
@@ -36,54 +37,63 @@ class Cell:
 
 
 class Restorer:
-    """Makes second readings with the words of a vocabulary; immutable, so that any number of threads may share one."""
+    """Makes second readings with the words of a vocabulary; immutable, so that any number of threads may share one.
 
-    def __init__(self, vocabulary: Vocabulary, fold: Fold) -> None:
+    `scanner` looks for `phrases`, and for what disguises are told by.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, fold: Fold, phrases: Collection[str]) -> None:
         self._fold = fold
         enabled = fold.enabled
         han = {word for word in vocabulary.words if not word.isascii()}
         self._latin = Latin({word for word in vocabulary.words if word.isascii()})
         self._emoji = [*emoji_words().items()] if steps.EMOJI_WORD in enabled else []
-        self._basic_emoji = [emoji for emoji, _ in self._emoji if is_basic(emoji)]
+        basic = "".join(emoji for emoji, _ in self._emoji if is_basic(emoji))
+        self._basic_emoji = re.compile(f"[{re.escape(basic)}]") if basic else None
         self._emoji_found = CharwiseDoubleArrayAhoCorasick(
             [emoji for emoji, _ in self._emoji] or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST
         )
-        self._editors: list[Callable[[str], Sequence[Edit]]] = []
+        self._editors: list[Callable[[Scan], Sequence[Edit]]] = []
         if steps.LEET in enabled:
             self._editors.append(self._latin.edits)
+        disguises: list[str] = []
         if enabled & {steps.REPEAT, steps.SPLIT}:
-            self._editors.append(Components(han, vocabulary.terms, enabled).edits)
+            self._editors.append(Components(han, vocabulary.terms, enabled, disguises).edits)
         if steps.SHAPE in enabled:
-            self._editors.append(Shapes(han, vocabulary.innocent).edits)
+            self._editors.append(Shapes(han, vocabulary.innocent, disguises).edits)
+        self.scanner = Scanner(phrases, disguises)
         self._sounds = Sounds(vocabulary, enabled) if enabled & {steps.HOMOPHONE, steps.PINYIN} else None
 
-    def readings(self, text: str, clauses: str) -> list[str]:
-        """The other readings of a text whose clauses are given: mostly one, and none if there is nothing to restore."""
-        before = self._before(text, clauses)
-        current = self._fold.text(applied(text, before)) if before else clauses
+    def readings(self, text: str, plain: Scan) -> list[Scan]:
+        """The other readings of a text whose clauses are scanned: mostly one; none if there is nothing to restore."""
+        before = self._before(text, plain.text)
+        scan = self.scanner.scan(self._fold.text(applied(text, before))) if before else plain
         for editor in self._editors:
-            edits = editor(current)
+            edits = editor(scan)
             if edits:
-                current = applied(current, edits)
-        several = self._sounds.edits(current) if self._sounds else []
+                scan = self.scanner.scan(applied(scan.text, edits))
+        several = self._sounds.edits(scan) if self._sounds else []
         if several:
-            return [applied(current, edits) for edits in several]
-        return [] if current == clauses else [current]
+            return [self.scanner.scan(applied(scan.text, edits)) for edits in several]
+        return [] if scan.text == plain.text else [scan]
 
     def cells(self, text: str, number: int) -> list[Cell]:
         """The same as readings()[number], with where each character came from."""
         cells = [Cell(character, place, place + 1) for place, character in enumerate(text)]
         cells = self._folded(_edited(cells, self._before(text, self._fold.text(text))))
         for editor in self._editors:
-            cells = _edited(cells, editor("".join(cell.text for cell in cells)))
-        several = self._sounds.edits("".join(cell.text for cell in cells)) if self._sounds else []
+            cells = _edited(cells, editor(self._scanned(cells)))
+        several = self._sounds.edits(self._scanned(cells)) if self._sounds else []
         return _edited(cells, several[number]) if several else cells
+
+    def _scanned(self, cells: Sequence[Cell]) -> Scan:
+        return self.scanner.scan("".join(cell.text for cell in cells))
 
     def _before(self, text: str, clauses: str) -> list[Edit]:
         """What folding would drop or make alike: emoji that stand for words, signs that stand for letters, and
         separators between characters that stand alone."""
         edits: list[Edit] = []
-        if not is_basic(text) or any(emoji in text for emoji in self._basic_emoji):
+        if not is_basic(text) or (self._basic_emoji and self._basic_emoji.search(text)):
             found = self._emoji_found.find(text)
             edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
         if steps.LEET in self._fold.enabled:

@@ -2,31 +2,34 @@
 
 from collections.abc import Collection, Iterator
 
-from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
-
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
-from services.audit.reading.syllables import NOTHING
+from services.audit.reading.scan import Scan, leftmost_longest
 from services.audit.reading.words import ordinary, rows
 
 
 class Shapes:
-    """Finds the words of a vocabulary that are written so; what is `innocent` only looks like one."""
+    """Finds the words of a vocabulary that are written so; what is `innocent` only looks like one.
 
-    def __init__(self, vocabulary: Collection[str], innocent: Collection[str]) -> None:
+    What a scan has to look for it adds to `disguises`; no others may be added behind.
+    """
+
+    def __init__(self, vocabulary: Collection[str], innocent: Collection[str], disguises: list[str]) -> None:
         # What is written, and the edit of it, as if it stood at the beginning.
-        written = dict(_variants(vocabulary, ordinary().union(innocent)))
-        self._edits = list(written.values())
-        self._automaton = CharwiseDoubleArrayAhoCorasick(list(written) or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST)
+        edits = dict(_variants(vocabulary, ordinary().union(innocent)))
+        disguises.extend(edits.keys() - disguises)
+        self._edits = [edits.get(word) for word in disguises]
 
-    def edits(self, text: str) -> list[Edit]:
+    def edits(self, scan: Scan) -> list[Edit]:
         """The characters to replace in a text."""
-        found = ((start, self._edits[index]) for start, _, index in self._automaton.find(text))
-        return [
-            (start + before, start + after, new, step)
-            for start, (before, after, new, step) in found
-            if not _is_ordinary(text, start + before)
-        ]
+        if not scan.disguises:
+            return []
+        edits: list[Edit] = []
+        for start, _, index in leftmost_longest(one for one in scan.disguises if self._edits[one[2]]):
+            edit = self._edits[index]
+            if edit and not _is_ordinary(scan.text, start + edit[0]):
+                edits.append((start + edit[0], start + edit[1], *edit[2:]))
+        return edits
 
 
 def _variants(vocabulary: Collection[str], innocent: Collection[str]) -> Iterator[tuple[str, Edit]]:
@@ -34,12 +37,15 @@ def _variants(vocabulary: Collection[str], innocent: Collection[str]) -> Iterato
     alike: dict[str, list[str]] = {}
     for written, meant in rows("shapes.tsv"):
         alike.setdefault(meant, []).append(written)
+    # Few are different.
+    edits: dict[tuple[int, str], Edit] = {}
     for word in vocabulary:
         for place, character in enumerate(word):
             for other in alike.get(character, ()):
                 variant = word[:place] + other + word[place + 1 :]
                 if len(word) > 1 and variant not in vocabulary and variant not in innocent:
-                    yield variant, (place, place + 1, character, steps.SHAPE)
+                    edit = (place, place + 1, character, steps.SHAPE)
+                    yield variant, edits.setdefault((place, character), edit)
 
 
 def _is_ordinary(text: str, place: int) -> bool:

@@ -1,7 +1,7 @@
 """Words written by their sound: in Latin letters, or with other characters that sound alike."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,6 +9,7 @@ from daachorse import CharwiseDoubleArrayAhoCorasick
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
+from services.audit.reading.scan import Scan
 from services.audit.reading.syllables import NOTHING, NUMERALS, exact, numerals, private, sounding, spoken
 from services.audit.reading.words import ordinary
 
@@ -46,13 +47,10 @@ class _Spoken:
                 by_sound.setdefault(sounding(word), []).append(word)
                 if numerals and any(map(str.isdigit, word)):
                     by_sound.setdefault(sounding(word).translate(numerals), []).append(word)
-        self.words = list(by_sound.values())
+        self.words = [*map(tuple, by_sound.values())]
         self.automaton = CharwiseDoubleArrayAhoCorasick(list(by_sound) or [NOTHING])
         # Of words of two characters, which are first and which are second.
-        self.characters = [
-            (frozenset(word[0] for word in alike), frozenset(word[1] for word in alike)) if len(alike[0]) == 2 else None
-            for alike in self.words
-        ]
+        self.characters = [_characters(alike) if len(alike[0]) == 2 else None for alike in self.words]
 
 
 class Sounds:
@@ -68,12 +66,13 @@ class Sounds:
         self._spelt = _Spoken(self._words, numerals())
         self._alike = _Spoken(self._sounding)
 
-    def edits(self, text: str) -> list[list[Edit]]:
+    def edits(self, scan: Scan) -> list[list[Edit]]:
         """An edit for each character that is not written as in the word; of words that overlap, the longest has it.
 
         Where several words sound alike there are up to three such lists, that with the nearest words first.
         """
-        said, places = self._said(text)
+        text = scan.text
+        said, places = self._said(text) if scan.has_letters else (sounding(text), None)
         found: dict[tuple[int, int], list[_Option]] = {}
         for start, end, index in self._alike.automaton.find_overlapping(said):
             first, last = (start, end) if places is None else (places[start], places[end])
@@ -210,7 +209,11 @@ def _is_pinyin(text: str, start: int, end: int, same: int, spelt: int) -> bool:
     return not any(character.isascii() and character.isalpha() for character in around)
 
 
-def _is_far(written: str, characters: tuple[frozenset[str], frozenset[str]] | None) -> bool:
+def _characters(words: Iterable[str]) -> tuple[str, str]:
+    return "".join({word[0] for word in words}), "".join({word[1] for word in words})
+
+
+def _is_far(written: str, characters: tuple[str, str] | None) -> bool:
     return (
         characters is not None
         and len(written) == _SHORTEST

@@ -43,10 +43,9 @@ def private() -> tuple[dict[int, str], dict[str, str]]:
 
 
 @cache
-def _table() -> list[str]:
-    """For str.translate; a list is half as far to go as a dict."""
+def _table() -> list[int | str]:
     by_character = private()[0]
-    return [by_character.get(point, chr(point)) for point in range(forms.BASIC)]
+    return forms.listed(lambda point: by_character.get(point, chr(point)))
 
 
 def sounding(text: str) -> str:
