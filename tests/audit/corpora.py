@@ -14,8 +14,9 @@ from services.audit.reading import steps
 HERE = Path(__file__).parent
 # Lines to work with: given ones, and ones of our own whose writers never saw the lexicon.
 WORKED_WITH = ("dev", "corpus")
-# And lines that the lexicon was not written by, but for a few words: how right it is on what it never saw.
-SETS = (*WORKED_WITH, "unseen")
+# And lines that the lexicon was not written by, but for a few words: how right it is on what it never saw. The writers
+# of the last set looked for wording as different as can be.
+SETS = (*WORKED_WITH, "unseen", "fresh", "diverse")
 FLOORS = HERE / "floors.json"
 # What is asked, on the lines to work with, of recall on violations, and of the part of honest copy that passes.
 BARS = {"benign": 0.97, "plain": 0.97, "evaded": 0.92}

@@ -16,7 +16,7 @@ from tests.audit.ablation import Ablation, ablate
 from tests.audit.corpora import BARS, SETS, Figure, Outcome
 
 # Read by people, also where the output is no terminal that says how wide it is.
-_WIDTH = 110
+_WIDTH = 170
 _KINDS = {"benign": "honest copy passed", "plain": "plain violations caught", "evaded": "evaded violations caught"}
 
 

@@ -16,13 +16,16 @@ from services.audit import contacts, lexicon
 from services.audit.judge import PASS, judge
 from services.audit.matcher import Matcher
 from tests.audit import corpora, disguises, spellings
-from tests.audit.corpora import SETS, Line, Outcome
+from tests.audit.corpora import WORKED_WITH, Line, Outcome
 from tests.audit.disguises import Disguise
 from tests.audit.spellings import Vocabulary
 
 LEXICON = lexicon.load()
 MATCHER = Matcher(LEXICON)
 VOCABULARY = Vocabulary(LEXICON)
+# The lines that are evaded. Of those that the lexicon has yet to learn from, some are caught by a word so short, or a
+# pattern so narrow, that another way of writing it hides it.
+EVADED = (*WORKED_WITH, "unseen")
 # As many times is each line evaded in each way, besides what hypothesis thinks of.
 TRIES = 3
 # Of any text, at any place.
@@ -64,13 +67,13 @@ def decision(text: str) -> str:
 @cache
 def plain() -> Sequence[Outcome]:
     """Every plain violation that is caught."""
-    return corpora.plainly_caught([one for name in SETS for one in corpora.outcomes(corpora.read(name), MATCHER)])
+    return corpora.plainly_caught([one for name in EVADED for one in corpora.outcomes(corpora.read(name), MATCHER)])
 
 
 @cache
 def honest() -> Sequence[Line]:
     """Every honest line that passes."""
-    lines = [line for name in SETS for line in corpora.read(name)]
+    lines = [line for name in EVADED for line in corpora.read(name)]
     return [line for line in lines if line.kind == "benign" and decision(line.text) == PASS]
 
 
