@@ -17,12 +17,16 @@ _REWRITE = LocalizedText(
     "Remove the outside contact; ask customers to book or ask inside the platform",
 )
 # In clauses: what numbers and names need at least.
-_SOME_DIGITS = re.compile(r"[0-9oil幺][.,\-]?(?:[0-9oil幺][.,\-]?){4}")
-_SOME_LETTERS = re.compile(r"[a-z][a-z0-9]{4}")
+_SOME_DIGITS = re.compile(r"[0-9oil幺洞拐勾][.,\-]?(?:[0-9oil幺洞拐勾][.,\-]?){4}")
+_SOME_LETTERS = re.compile("[a-z][a-z0-9]{4}|[a-z0-9][点,](?:com|cn|net|org)")
+# On the telephone 一 is 幺, which ordinary copy has in names alone, and among other digits more are read so.
+_READ_OUT = re.compile("幺|[0-9幺洞两拐勾]{3,}")
+_READ_AS = str.maketrans("幺洞两拐勾", "10279")
 # Numbers that nobody calls, by the words before them.
 _NO_NUMBER = re.compile(
     r"(?:单号|订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号|isbn|sku|no)[a-z]{0,4}$"
 )
+_CALL = re.compile(r"(?:电话?|手机号?|号码?|专线|热线|客服|致电|拨打?|联系)[^\w.。]{0,3}$")
 _BEFORE = 24
 # Digits of a landline stand together in so many at least, or all apart.
 _GROUP = 3
@@ -92,20 +96,24 @@ def _number(words: str, least: int) -> str:
     return rf"(?:{words})[^0-9a-z,]{{0,6}}(?<![糖果币人])[1-9](?:{_GAP}[0-9]){{{least - 1},11}}(?![0-9a-z元块斤克人%])"
 
 
+# What a name is called by, and what says which it is.
+_TITLE = "(?:(?:账|帐)?号码?|id|群|同号|用户名|昵称|名字?|主页|频道|搜索?)(?:是|为|叫)?"
+
+
 def _named(words: str, between: str) -> str:
     """A name behind a word for where it is one."""
-    return rf"(?:{words})(?:号|id|群|同号|账号|搜|搜索)?(?:{between})@?{_NAME}"
+    return rf"(?:{words}) ?(?:{_TITLE})?(?:{between})@?{_NAME}"
 
 
 # What parts a word from a name; Latin ones would be one word without it.
-_APART = r"[^\w,.。@+]{1,4}|(?<=[号群搜])|@"
-_CALLED = r"[^\w,.。@+ ]{1,4}|(?<=[号群搜])|@"
+_APART = r"[^\w,.。@+]{1,4}|(?<=[号群搜码是为叫名])|@"
+_CALLED = r"[^\w,.。@+ ]{1,4}|(?<=[号群搜码是为叫名页])|@"
 _CLOSE = r"[^\w,.。@+]{0,4}|@"
 _WECHAT = r"微信|薇信|威信|v信|v❤|微号|微x"
 _WECHAT_LATIN = r"weixin|wechat|(?<![a-z0-9])(?:wx|vx)"
 _OTHER = (
-    "tg|telegram|line|whatsapp|skype|signal|ins|instagram|facebook|fb|twitter|discord|"
-    "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎"
+    "tg|telegram|line|whatsapp|skype|signal|ins|ig|instagram|facebook|fb|twitter|discord|"
+    "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎|陌陌|探探|钉钉|旺旺"
 )
 
 
@@ -118,6 +126,11 @@ def _is_number(match: re.Match[str]) -> bool:
     is_apart = all(len(group) == 1 for group in re.findall("[0-9]+", match[0]))
     behind = match.string[match.end() : match.end() + 4]
     return not (is_apart and (_DIGIT_BEFORE.search(before) or _DIGIT_BEHIND.match(behind)))
+
+
+def _is_called(match: re.Match[str]) -> bool:
+    """Whether a text says that a number is one to call, which a list of prices or points might be else."""
+    return _CALL.search(match.string[max(0, match.start() - _BEFORE) : match.start()]) is not None and _is_number(match)
 
 
 def _is_mobile(match: re.Match[str]) -> bool:
@@ -147,8 +160,15 @@ def _kind(
 _NUMBERS: Kinds = (
     _kind("手机号", _mobile(), "1幺", is_one=_is_mobile),
     _kind("手机号", r"(?<![0-9])1([,:;、])[3-9](?:\1[0-9]){9}(?![0-9])", "1", is_one=_is_number),
+    _kind("手机号", r"(?<![0-9])1[3-9][0-9]([,:;、])[0-9]{4}\1[0-9]{4}(?![0-9])", "1", is_one=_is_called),
     _kind("固定电话", _landline(), "0", is_one=_is_landline),
     _kind("固定电话", r"(?<![0-9\-])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", "48", is_one=_is_number),
+    _kind("固定电话", r"(?<![0-9\-])[48]00 [0-9]{3,4} [0-9]{3,4}(?![0-9])", "48", is_one=_is_called),
+    _kind(
+        "其他账号",
+        rf"(?<![a-z])(?:{_OTHER}) ?(?:账?号|群号|搜|id)(?:是|为)?[^\w,.。]{{0,3}}[0-9]{{6,12}}(?![0-9])",
+        words=_OTHER.split("|"),
+    ),
     _kind("QQ号", _number(rf"(?<![a-z])q{{1,2}}|扣|球球|企鹅|{_alike('扣扣')}", 5), f"q球鹅{_read_as('扣')}"),
     _kind("群号", _number(r"群|群号|群聊号", 6), "群"),
 )
@@ -161,24 +181,37 @@ _NAMES: Kinds = (
     ),
     _kind("微信号码", _named(_WECHAT_LATIN, _APART), words=("weixin", "wechat", "wx", "vx")),
     _kind("微信号码", rf"(?<![^\s㐀-鿿,:;!。])[vw] ?: ?{_NAME}", "vw", ":："),
+    # Whoever puts a heart for 信 has written the name's own 微 or one that looks or sounds so; a heart is dropped here.
+    _kind(
+        "微信号码",
+        rf"[微薇葳徽](?:号码?)? ?: ?{_CHOSEN}|[微薇葳徽围威维唯]号[^\w,.。@+]{{0,3}}{_CHOSEN}",
+        "微薇葳徽围威维唯",
+    ),
     _kind(
         "微信号码",
         rf"(?:\+|{_alike('加')})[^\w,.。]{{0,2}}(?:[vw]x?|q|{_alike('微')})(?:❤?{_alike('信')})?[^\w,.。@+]{{0,4}}{_CHOSEN}",
         f"+＋{_read_as('加')}",
         f"vwq{_read_as('微')}",
     ),
+    _kind("其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", _CALLED), words=_OTHER.split("|")),
     _kind(
-        "其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", r"[^\w,.。@+ ]{1,4}|(?<=[号群搜])|@"), words=_OTHER.split("|")
+        "其他账号",
+        rf"(?<![a-z])(?:{_OTHER})(?:联系|联络|加我|找我|聊|私信|咨询)?[,:; ]{{0,2}}{_TITLE}"
+        rf"[^\w,.。@+]{{0,3}}@?{_CHOSEN}",
+        words=_OTHER.split("|"),
     ),
     _kind("其他账号", rf"(?<![a-z])(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHER.split("|")),
+    _kind("账号", rf"加(?:我|好友|老板娘?|店长|店主|掌柜|客服|群主)[^\w,.。@+]{{0,4}}{_CHOSEN}", "加"),
     _kind("账号", r"(?<![\w.\-])@[a-z][a-z0-9]{0,18}[_0-9][a-z0-9_]{1,18}", "@＠"),
     _kind(
         "网址",
         r"(?:https?:/{1,2}|(?<![a-z0-9])www\.)[a-z0-9][a-z0-9._/?=&%\-]{2,80}|(?<![a-z0-9@.])[a-z0-9][a-z0-9\-]{1,40}"
-        rf"(?:\.[a-z0-9\-]{{1,30}}){{0,3}}\.(?:{_TOP_LEVEL})(?![a-z0-9])",
-        ".．。/:",
+        rf"(?:\.[a-z0-9\-]{{1,30}}){{0,3}}\.(?:{_TOP_LEVEL})(?![a-z0-9])|"
+        # Shortened, and as people write who know that addresses are looked for.
+        r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}(?:\.[a-z]{2,3}/[a-z0-9]{4,12}|(?:点|。)(?:com|cn|net|org)(?![a-z0-9]))",
+        ".．。/:点",
     ),
-    _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}@[a-z0-9\-]{2,30}\.[a-z]{2,8}", "@＠"),
+    _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}(?:@|艾特)[a-z0-9\-]{2,30}(?:\.|点)[a-z]{2,8}", "@＠艾"),
     _kind("口令", r"([￥¥$€])[a-z0-9]{8,13}\1", "￥¥$€"),
 )
 
@@ -200,8 +233,7 @@ def possible(text: str, clauses: str) -> Kinds:
 
 def find(entities: str, kinds: Kinds) -> Iterator[Contact]:
     """The contacts of such kinds in a text as Fold.entities() writes it."""
-    # On the telephone 一 is 幺, which ordinary copy has in names alone.
-    entities = entities.replace("幺", "1")
+    entities = _READ_OUT.sub(lambda match: match[0].translate(_READ_AS), entities)
     for kind in kinds:
         for match in kind.expression.finditer(entities):
             if kind.is_one(match):
