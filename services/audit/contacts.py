@@ -39,8 +39,8 @@ _FEWEST_DIGITS = 6
 _TOP_LEVEL = (
     "com|cn|net|org|top|vip|shop|xyz|cc|me|io|info|site|club|link|app|store|online|wang|tv|co|example|test|invalid"
 )
-# A name that somebody chose: with a digit, a dash or an underscore in it, or long.
-_NAME = r"[a-z](?=[a-z0-9]{0,19}[-_0-9]|[a-z]{5})[-_a-z0-9]{4,19}"
+# A name that somebody chose: with a digit, a dot, a dash or an underscore in it, or long.
+_NAME = r"[a-z](?=[a-z0-9]{0,19}[-_.0-9]|[a-z]{5})[-_.a-z0-9]{4,19}(?<!\.)"
 # One that surely nobody finds in a dictionary.
 _CHOSEN = r"(?=[a-z]{1,19}[-_0-9])[a-z][-_a-z0-9]{4,19}"
 
@@ -102,7 +102,7 @@ _TITLE = "(?:(?:账|帐)?号码?|id|群|同号|用户名|昵称|名字?|主页|�
 
 def _named(words: str, between: str) -> str:
     """A name behind a word for where it is one."""
-    return rf"(?:{words}) ?(?:{_TITLE})?(?:{between})@?{_NAME}"
+    return rf"(?:{words})我? ?(?:{_TITLE})?(?:{between})@?{_NAME}"
 
 
 # What parts a word from a name; Latin ones would be one word without it.
@@ -113,7 +113,7 @@ _WECHAT = r"微信|薇信|威信|v信|v❤|微号|微x"
 _WECHAT_LATIN = r"weixin|wechat|(?<![a-z0-9])(?:wx|vx)"
 _OTHER = (
     "tg|telegram|line|whatsapp|skype|signal|ins|ig|instagram|facebook|fb|twitter|discord|"
-    "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎|陌陌|探探|钉钉|旺旺"
+    "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎|陌陌|探探|钉钉|旺旺|飞书|视频号"
 )
 
 
