@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from services.audit.lexicon import LocalizedText, Term
-from services.audit.reading.words import rows
+from services.audit.reading.words import emoji_words, rows
 
 # What may be written with digits for letters.
 WORDS = ("weixin", "wechat", "telegram", "whatsapp")
@@ -216,6 +216,12 @@ _NAMES: Kinds = (
 )
 
 
+@cache
+def _pictures() -> frozenset[str]:
+    """The emoji that stand for where a contact is."""
+    return frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
+
+
 def possible(text: str, clauses: str) -> Kinds:
     """The kinds that a text, with its clauses, may hold; quick, and for most texts none."""
     numbers = _NUMBERS if _SOME_DIGITS.search(clauses) else ()
@@ -223,6 +229,8 @@ def possible(text: str, clauses: str) -> Kinds:
     if not (numbers or names):
         return ()
     present = {*text, *clauses}
+    if not present.isdisjoint(_pictures()):
+        return (*numbers, *names)
     return [
         kind
         for kind in (*numbers, *names)

@@ -50,6 +50,8 @@ def found(text: str) -> list[tuple[str, str]]:
         ("facebook主页：demoshop00", "其他账号", "facebook主页：demoshop00"),
         ("飞书号demo-shop加一下", "其他账号", "飞书号demo-shop"),
         ("直接Skype我：demo.trade00，起批", "其他账号", "Skype我：demo.trade00"),
+        ("修图找🐧9000024680", "QQ号", "🐧9000024680"),
+        ("看款💚demo_shop01", "微信号码", "💚demo_shop01"),
         ("vx号码是demo_123", "微信号码", "vx号码是demo_123"),
         ("薇❤：demo_123", "微信号码", "薇❤：demo_123"),
         ("围❤号demo_123", "微信号码", "围❤号demo_123"),
