@@ -16,9 +16,11 @@ _REWRITE = LocalizedText(
     "删去站外联系方式，请顾客在平台内预约或咨询",
     "Remove the outside contact; ask customers to book or ask inside the platform",
 )
-# In clauses: what numbers and names need at least.
-_SOME_DIGITS = re.compile(r"[0-9oil幺洞拐勾][.,\-]?(?:[0-9oil幺洞拐勾][.,\-]?){4}")
-_SOME_LETTERS = re.compile("[a-z][a-z0-9]{4}|[a-z0-9][点,](?:com|cn|net|org)")
+# In clauses: what numbers, those of telephones, and names need at least.
+_SOME_DIGITS = re.compile(r"[0-9oil幺洞拐勾](?:[.,\-]?[0-9oil幺洞拐勾]){4}")
+_MANY_DIGITS = re.compile(r"[0-9oil幺洞拐勾](?:[.,\-]{0,3}[0-9oil幺洞拐勾]){8}")
+_SOME_LETTERS = re.compile("[a-z][a-z0-9]{4}")
+_SPELT_OUT = ("com", "cn", "net", "org")
 # On the telephone 一 is 幺, which ordinary copy has in names alone, and among other digits more are read so.
 _READ_OUT = re.compile("幺|[0-9幺洞两拐勾]{3,}")
 _READ_AS = str.maketrans("幺洞两拐勾", "10279")
@@ -65,7 +67,7 @@ class Kind:
     expression: re.Pattern[str]
     is_one: Callable[[re.Match[str]], bool]
     characters: Sequence[Set[str]] = ()
-    words: Sequence[str] = ()
+    words: tuple[str, ...] = ()
 
 
 Kinds = Sequence[Kind]
@@ -112,9 +114,10 @@ _CLOSE = r"[^\w,.。@+]{0,4}|@"
 _WECHAT = r"微信|薇信|威信|v信|v❤|微号|微x"
 _WECHAT_LATIN = r"weixin|wechat|(?<![a-z0-9])(?:wx|vx)"
 _OTHER = (
-    "tg|telegram|line|whatsapp|skype|signal|ins|ig|instagram|facebook|fb|twitter|discord|"
+    "tg|telegram|line|whatsapp|kakao(?:talk)?|skype|signal|zalo|viber|ins|ig|instagram|facebook|fb|twitter|discord|"
     "电报|纸飞机|飞机|小红书|抖音|快手|微博|闲鱼|b站|知乎|陌陌|探探|钉钉|旺旺|飞书|视频号"
 )
+_OTHERS = tuple(_OTHER.replace("(?:talk)?", "").split("|"))
 
 
 def _is_number(match: re.Match[str]) -> bool:
@@ -151,23 +154,25 @@ def _kind(
     expression: str,
     *characters: str,
     is_one: Callable[[re.Match[str]], bool] = lambda match: True,
-    words: Sequence[str] = (),
+    words: tuple[str, ...] = (),
 ) -> Kind:
     term = Term(name, CATEGORY, "reject", False, (), _BASIS, _REWRITE)
     return Kind(term, re.compile(expression), is_one, [*map(frozenset, characters)], words)
 
 
-_NUMBERS: Kinds = (
+_TELEPHONES: Kinds = (
     _kind("手机号", _mobile(), "1幺", is_one=_is_mobile),
     _kind("手机号", r"(?<![0-9])1([,:;、])[3-9](?:\1[0-9]){9}(?![0-9])", "1", is_one=_is_number),
     _kind("手机号", r"(?<![0-9])1[3-9][0-9]([,:;、])[0-9]{4}\1[0-9]{4}(?![0-9])", "1", is_one=_is_called),
     _kind("固定电话", _landline(), "0", is_one=_is_landline),
     _kind("固定电话", r"(?<![0-9\-])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", "48", is_one=_is_number),
     _kind("固定电话", r"(?<![0-9\-])[48]00 [0-9]{3,4} [0-9]{3,4}(?![0-9])", "48", is_one=_is_called),
+)
+_NUMBERS: Kinds = (
     _kind(
         "其他账号",
         rf"(?<![a-z])(?:{_OTHER}) ?(?:账?号|群号|搜|id)(?:是|为)?[^\w,.。]{{0,3}}[0-9]{{6,12}}(?![0-9])",
-        words=_OTHER.split("|"),
+        words=_OTHERS,
     ),
     _kind("QQ号", _number(rf"(?<![a-z])q{{1,2}}|扣|球球|企鹅|{_alike('扣扣')}", 5), f"q球鹅{_read_as('扣')}"),
     _kind("群号", _number(r"群|群号|群聊号", 6), "群"),
@@ -193,49 +198,61 @@ _NAMES: Kinds = (
         f"+＋{_read_as('加')}",
         f"vwq{_read_as('微')}",
     ),
-    _kind("其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", _CALLED), words=_OTHER.split("|")),
+    _kind("其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", _CALLED), words=_OTHERS),
     _kind(
         "其他账号",
-        rf"(?<![a-z])(?:{_OTHER})(?:联系|联络|加我|找我|聊|私信|咨询)?[,:; ]{{0,2}}{_TITLE}"
-        rf"[^\w,.。@+]{{0,3}}@?{_CHOSEN}",
-        words=_OTHER.split("|"),
+        rf"(?<![a-z])(?:{_OTHER})(?:(?:联系|联络|添?加|找|聊|私信|咨询)(?:我们?|店长|客服)?|(?=[,:; ]{{0,2}}{_TITLE}))"
+        rf"[,:; ]{{0,2}}(?:{_TITLE})?[^\w,.。@+]{{0,3}}@?{_CHOSEN}",
+        words=_OTHERS,
     ),
-    _kind("其他账号", rf"(?<![a-z])(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHER.split("|")),
+    _kind("其他账号", rf"(?<![a-z])(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHERS),
     _kind("账号", rf"加(?:我|好友|老板娘?|店长|店主|掌柜|客服|群主)[^\w,.。@+]{{0,4}}{_CHOSEN}", "加"),
     _kind("账号", r"(?<![\w.\-])@[a-z][a-z0-9]{0,18}[_0-9][a-z0-9_]{1,18}", "@＠"),
     _kind(
         "网址",
         r"(?:https?:/{1,2}|(?<![a-z0-9])www\.)[a-z0-9][a-z0-9._/?=&%\-]{2,80}|(?<![a-z0-9@.])[a-z0-9][a-z0-9\-]{1,40}"
         rf"(?:\.[a-z0-9\-]{{1,30}}){{0,3}}\.(?:{_TOP_LEVEL})(?![a-z0-9])|"
-        # Shortened, and as people write who know that addresses are looked for.
-        r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}(?:\.[a-z]{2,3}/[a-z0-9]{4,12}|(?:点|。)(?:com|cn|net|org)(?![a-z0-9]))",
-        ".．。/:点",
+        # Shortened.
+        r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}\.[a-z]{2,3}/[a-z0-9]{4,12}",
+        ".．/／",
+    ),
+    # As people write who know that addresses are looked for.
+    _kind(
+        "网址",
+        rf"(?<![a-z0-9@.])[a-z0-9\-]{{0,20}}[a-z][a-z0-9\-]{{0,20}}[点。](?:{'|'.join(_SPELT_OUT)})(?![a-z0-9])",
+        words=_SPELT_OUT,
     ),
     _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}(?:@|艾特)[a-z0-9\-]{2,30}(?:\.|点)[a-z]{2,8}", "@＠艾"),
     _kind("口令", r"([￥¥$€])[a-z0-9]{8,13}\1", "￥¥$€"),
 )
 
 
-@cache
-def _pictures() -> frozenset[str]:
-    """The emoji that stand for where a contact is."""
-    return frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
+# The emoji that stand for where a contact is.
+_PICTURES = frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
+_EVERY = (*_NUMBERS, *_TELEPHONES, *_NAMES)
+_TOLD_BY = re.compile(f"[{re.escape(''.join(_PICTURES.union(*(one for kind in _EVERY for one in kind.characters))))}]")
+_WORDS = {kind.words for kind in _EVERY}
 
 
 def possible(text: str, clauses: str) -> Kinds:
     """The kinds that a text, with its clauses, may hold; quick, and for most texts none."""
-    numbers = _NUMBERS if _SOME_DIGITS.search(clauses) else ()
-    names = _NAMES if _SOME_LETTERS.search(clauses) else ()
-    if not (numbers or names):
+    kinds: list[Kind] = []
+    if _SOME_DIGITS.search(clauses):
+        kinds += _NUMBERS
+        if _MANY_DIGITS.search(clauses):
+            kinds += _TELEPHONES
+    if _SOME_LETTERS.search(clauses) or any(word in clauses for word in _SPELT_OUT):
+        kinds += _NAMES
+    if not kinds:
         return ()
-    present = {*text, *clauses}
-    if not present.isdisjoint(_pictures()):
-        return (*numbers, *names)
+    told = {*_TOLD_BY.findall(text), *_TOLD_BY.findall(clauses)}
+    if not told.isdisjoint(_PICTURES):
+        return kinds
+    named = {words: any(word in clauses for word in words) for words in _WORDS}
     return [
         kind
-        for kind in (*numbers, *names)
-        if not any(map(present.isdisjoint, kind.characters))
-        and (not kind.words or any(word in clauses for word in kind.words))
+        for kind in kinds
+        if (not kind.words or named[kind.words]) and not any(map(told.isdisjoint, kind.characters))
     ]
 
 

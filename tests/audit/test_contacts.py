@@ -52,6 +52,8 @@ def found(text: str) -> list[tuple[str, str]]:
         ("直接Skype我：demo.trade00，起批", "其他账号", "Skype我：demo.trade00"),
         ("修图找🐧9000024680", "QQ号", "🐧9000024680"),
         ("看款💚demo_shop01", "微信号码", "💚demo_shop01"),
+        ("请以LINE联络我们：demo_dining", "其他账号", "LINE联络我们：demo_dining"),
+        ("KakaoTalk ID：demo_beauty", "其他账号", "KakaoTalk ID：demo_beauty"),
         ("vx号码是demo_123", "微信号码", "vx号码是demo_123"),
         ("薇❤：demo_123", "微信号码", "薇❤：demo_123"),
         ("围❤号demo_123", "微信号码", "围❤号demo_123"),

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 import weakref
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from services.audit import lexicon, releases
 from services.audit.engine import Engine
 from services.audit.lexicon import Lexicon
+from services.audit.matcher import Matcher
 from services.audit.yielding import lasting, yielding
 from services.chassis import database
 from services.chassis.database import Database
@@ -104,3 +106,23 @@ def test_garbage_is_collected_again_even_after_a_failure() -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert gc.isenabled()
+
+
+def test_a_lexicon_that_is_let_go_leaves_nothing_for_the_collector() -> None:
+    """What lasts is left out of collections, so that a cycle in it would stay for good with each release."""
+
+    def living() -> Counter[str]:
+        types = (type(one) for one in gc.get_objects())
+        return Counter(one.__qualname__ for one in types if str(one.__module__).startswith("services.audit"))
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = living()
+        matcher = Matcher(LEXICON)
+        matcher.find("w3ix1n 微亻言 weixin 薇信")
+        assert living() != before
+        del matcher
+        assert living() == before
+    finally:
+        gc.enable()

@@ -12,7 +12,7 @@ BREAK = ","
 # Kept as they are where the table keeps them, and dropped again unless they hold a number together.
 _LOOSE = re.compile(r"(?<![0-9])[.\-+%]|[.\-+](?![0-9])")
 # What parts the characters of one Chinese word; a comma or a colon parts words.
-_BETWEEN = re.compile(r"(?<=[㐀-鿿])[^\w,.:;!?@]{1,4}(?=[㐀-鿿])")
+_BETWEEN = re.compile(r"[^\w,.:;!?@](?<=[㐀-鿿].)[^\w,.:;!?@]{0,3}(?=[㐀-鿿])", re.DOTALL)
 _KEPT = frozenset(".-+%")
 # Beyond the emoji nobody writes much; it is folded each time, for a hostile text might fill the memory.
 REMEMBERED = 0x20000
@@ -101,6 +101,7 @@ class Fold:
         self._entities = _Entities(enabled)
         # The same for the characters of most texts.
         self._list = listed(self._table.made)
+        self._entities_list = listed(self._entities.made)
 
     def text(self, text: str) -> str:
         """The clauses of a text: words in lower case, simplified, with ASCII digits, and `,` between clauses.
@@ -119,7 +120,7 @@ class Fold:
 
     def entities(self, text: str) -> str:
         """The same characters with the separators between them, in which addresses and numbers are looked for."""
-        return _BETWEEN.sub("", text.translate(self._entities))
+        return _BETWEEN.sub("", text.translate(self._entities_list if is_basic(text) else self._entities))
 
     def entities_form(self, text: str) -> Form:
         """The same as entities(), with where every character came from."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
@@ -25,7 +25,8 @@ class Latin:
 
     def __init__(self, vocabulary: Collection[str]) -> None:
         words = sorted(word for word in vocabulary if len(word) >= _SHORTEST_WORD and not word.isdigit())
-        self._word = re.compile("|".join(map(re.escape, words))) if words else None
+        word = re.compile("|".join(map(re.escape, words))) if words else None
+        self._letters = partial(_letters, word)
         self._read = lru_cache(maxsize=8192)(self._letters)
 
     def signs(self, text: str) -> list[Edit]:
@@ -49,18 +50,16 @@ class Latin:
                     found.append((index, index + 1, new, steps.LEET))
         return found
 
-    def _letters(self, token: str) -> str:
-        """What the token reads as; itself if that is no word."""
-        inner = _INNER.sub(lambda match: match[0].translate(_LETTERS), token)
-        readings = (inner, token.translate(_LETTERS), token.translate({**_LETTERS, ord("1"): "l"}))
-        if self._word is not None:
-            for letters in readings:
-                if any(
-                    letters[slice(*match.span())] != token[slice(*match.span())]
-                    for match in self._word.finditer(letters)
-                ):
-                    return letters
-        # A number before or behind letters is one: 5weihaoyou.
-        letters = inner
-        is_spoken = sum(length for _, length in spoken(letters)) == len(letters) >= _SHORTEST
-        return letters if is_spoken else token
+
+def _letters(word: re.Pattern[str] | None, token: str) -> str:
+    """What the token reads as; itself if that is no word."""
+    inner = _INNER.sub(lambda match: match[0].translate(_LETTERS), token)
+    readings = (inner, token.translate(_LETTERS), token.translate({**_LETTERS, ord("1"): "l"}))
+    if word is not None:
+        for letters in readings:
+            if any(letters[slice(*match.span())] != token[slice(*match.span())] for match in word.finditer(letters)):
+                return letters
+    # A number before or behind letters is one: 5weihaoyou.
+    letters = inner
+    is_spoken = sum(length for _, length in spoken(letters)) == len(letters) >= _SHORTEST
+    return letters if is_spoken else token

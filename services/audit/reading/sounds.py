@@ -1,8 +1,9 @@
 """Words written by their sound: in Latin letters, or with other characters that sound alike."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from daachorse import CharwiseDoubleArrayAhoCorasick
@@ -22,6 +23,8 @@ _LATIN = re.compile("[a-z]{2,}")
 _SURE = 4
 # Words this short are written with others of the very same syllable, or there would be too many.
 _SHORTEST = 2
+# Ways to write a word, of which a hostile text might make up any number.
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,6 @@ class _Spoken:
                     by_sound.setdefault(sounding(word).translate(numerals), []).append(word)
         self.words = [*map(tuple, by_sound.values())]
         self.automaton = CharwiseDoubleArrayAhoCorasick(list(by_sound) or [NOTHING])
-        # Of words of two characters, which are first and which are second.
-        self.characters = [_characters(alike) if len(alike[0]) == 2 else None for alike in self.words]
 
 
 class Sounds:
@@ -60,11 +61,12 @@ class Sounds:
         self._with_pinyin = steps.PINYIN in enabled
         self._sounding = frozenset(vocabulary.sounding if steps.HOMOPHONE in enabled else ())
         self._words = frozenset(vocabulary.words)
-        self._innocent = ordinary().union(vocabulary.innocent)
+        self._innocent = frozenset(vocabulary.innocent)
         self._some = {sound: chr(point) for point, sound in reversed(private()[0].items())}
         # All words may be spelt, but few texts have Latin letters.
         self._spelt = _Spoken(self._words, numerals())
         self._alike = _Spoken(self._sounding)
+        self._homophones = _homophones(self._alike.words, self._sounding, self._innocent)
 
     def edits(self, scan: Scan) -> list[list[Edit]]:
         """An edit for each character that is not written as in the word; of words that overlap, the longest has it.
@@ -77,12 +79,9 @@ class Sounds:
         for start, end, index in self._alike.automaton.find_overlapping(said):
             first, last = (start, end) if places is None else (places[start], places[end])
             written = text[first:last]
-            # Most of what is found: the word itself, and short words that share no character with it.
-            if written in self._sounding or _is_far(written, self._alike.characters[index]):
-                continue
             if last - first == end - start:
-                for word in self._alike.words[index]:
-                    edits = self._homophones(text, first, written, word)
+                for word in self._homophones(written, index):
+                    edits = self._edits(text, first, written, word)
                     if edits:
                         found.setdefault((start, end), []).append(self._option(text, word, edits))
         if places is not None:
@@ -165,27 +164,21 @@ class Sounds:
             return edits if same and word in self._sounding else []
         return edits if _is_pinyin(text, places[0], places[-1], same, len(edits)) else []
 
-    def _homophones(self, text: str, first: int, written: str, word: str) -> list[Edit]:
-        if word not in self._sounding:
-            return []
+    def _edits(self, text: str, first: int, written: str, word: str) -> list[Edit]:
         changed = [index for index, pair in enumerate(zip(written, word, strict=True)) if pair[0] != pair[1]]
-        is_short = len(word) < _SURE
-        if is_short and len(changed) == len(word):
-            return []
-        if len(word) == _SHORTEST and any(exact().get(written[index]) != exact().get(word[index]) for index in changed):
-            return []
-        if written in self._innocent or (is_short and self._is_innocent(text, first, first + len(word) - 1, changed)):
+        if len(word) < _SURE and self._is_innocent(text, first, first + len(word) - 1, changed):
             return []
         return [(first + index, first + index + 1, word[index], steps.HOMOPHONE) for index in changed]
 
     def _is_innocent(self, text: str, first: int, last: int, changed: Sequence[int]) -> bool:
         """Whether a changed character makes an ordinary word with a neighbour, or another with one outside."""
-        words = self._innocent
+        innocent, words = self._innocent, ordinary()
         places = {first + index for index in changed}
         pairs = {*places, *(place - 1 for place in places)}
         if last - first + 1 == _SHORTEST:
             pairs |= {first - 1, last}
-        return any(text[max(0, place) : place + 2] in words for place in pairs)
+        beside = [text[max(0, place) : place + 2] for place in pairs]
+        return any(pair in words or pair in innocent for pair in beside)
 
 
 def _windows(places: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -209,17 +202,31 @@ def _is_pinyin(text: str, start: int, end: int, same: int, spelt: int) -> bool:
     return not any(character.isascii() and character.isalpha() for character in around)
 
 
-def _characters(words: Iterable[str]) -> tuple[str, str]:
-    return "".join({word[0] for word in words}), "".join({word[1] for word in words})
+def _homophones(
+    words: Sequence[tuple[str, ...]], sounding: Set[str], innocent: Set[str]
+) -> Callable[[str, int], tuple[str, ...]]:
+    """What tells which words of a sound are meant by characters that have it; mostly none.
+
+    It remembers, for most of what sounds like a word is one of few ordinary ones.
+    """
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def meant(written: str, sound: int) -> tuple[str, ...]:
+        if written in sounding or written in innocent or written in ordinary():
+            return ()
+        return tuple(word for word in words[sound] if _may_be_meant(written, word))
+
+    return meant
 
 
-def _is_far(written: str, characters: tuple[str, str] | None) -> bool:
-    return (
-        characters is not None
-        and len(written) == _SHORTEST
-        and written[0] not in characters[0]
-        and written[1] not in characters[1]
-    )
+def _may_be_meant(written: str, word: str) -> bool:
+    """Whether characters that sound like a word are near enough to it: one of a short word's own is among them."""
+    changed = [pair for pair in zip(written, word, strict=True) if pair[0] != pair[1]]
+    if len(word) >= _SURE:
+        return True
+    if len(changed) == len(word):
+        return False
+    return len(word) > _SHORTEST or all(exact().get(one) == exact().get(other) for one, other in changed)
 
 
 def _is_same(written: str, meant: str) -> bool:
