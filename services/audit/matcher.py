@@ -17,6 +17,17 @@ from services.audit.search import Hit, Search
 _FORBIDS = re.compile(
     "禁止|严禁|禁售|不得|不准|不许|不卖|不售|不做|不提供|不接受|谢绝|拒绝|杜绝|抵制|请勿|切勿|远离|防范|打击|举报|不含|并非|绝非"
 )
+# The same behind it.
+_FORBIDDEN = re.compile(
+    "(?:不得|禁止|严禁|请勿|谢绝|不可)(?:带|携|入|进|售|卖|拍|采|摘|触|使用)|"
+    "(?:没有|不碰|不卖|不做|不用|不设|不收|[1一]概不.|[1一]律不.)(?:的|了|哦|哈|呢)?(?=,|$)"
+)
+# Whoever warns of others who do what a term names does not do it, whatever that is.
+_WARNS = re.compile(
+    "(?:谨防|严防|警惕)(?!错过)|(?:当心|小心|注意)(?:有人|他人|假冒|冒充|骗)|"
+    "(?:如遇|遇到|遇上|凡是?|若有|任何)[^,]{0,8}(?:自称|冒充|声称|要求|索要|诱导|冒名|假冒)|"
+    "不(?:会|曾)?(?:要求|让|向|以任何|主动|索要|请)(?:您|你|客人|顾客|家长|会员|学员|用户)"
+)
 _FAR = 24
 _LISTS = "、/"
 # Of what a contact is told by; a disguise undone may bring more of them.
@@ -119,14 +130,23 @@ def _trimmed(text: str, hit: Hit) -> tuple[int, int]:
 
 
 def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> bool:
-    """Whether a text forbids what it names there, itself or in a list; `origins` are the folded characters' places."""
-    if not hit.term.unless_forbidden:
-        return False
-    for match in _FORBIDS.finditer(folded, max(0, hit.start - _FAR), hit.start):
-        between = range(match.end(), hit.start)
-        if all(folded[place] != BREAK or text[origins[place]] in _LISTS for place in between):
-            return True
-    return False
+    """Whether a text forbids what it names there, itself or in a list, or warns of it; `origins` are the folded
+    characters' places."""
+
+    def is_one(start: int, end: int) -> bool:
+        """Whether only a list's separators are between."""
+        return all(folded[place] != BREAK or text[origins[place]] in _LISTS for place in range(start, end))
+
+    first, last = max(0, hit.start - _FAR), hit.end + _FAR
+    before = [*_WARNS.finditer(folded, first, hit.start)]
+    behind: list[re.Match[str]] = []
+    if hit.term.unless_forbidden:
+        before += _FORBIDS.finditer(folded, first, hit.start)
+        # One that only seems to end its clause, because the search ends there, does not count.
+        behind += (match for match in _FORBIDDEN.finditer(folded, hit.end, last + 1) if match.end() <= last)
+    return any(is_one(match.end(), hit.start) for match in before) or any(
+        is_one(hit.end, match.start()) for match in behind
+    )
 
 
 def _well_formed(text: str) -> str:

@@ -139,6 +139,28 @@ def test_who_forbids_a_thing_does_not_offer_it() -> None:
     search = matcher(term("冰毒", unless_forbidden=True), term("K粉"))
     assert found(search.find("本店禁止吸食冰毒、K粉"), "本店禁止吸食冰毒、K粉") == ["K粉"]
     assert found(search.find("禁止吸烟，包厢有冰毒"), "禁止吸烟，包厢有冰毒") == ["冰毒"]
+    assert search.find("管制刀具、冰毒、玻璃瓶不得带入。") == []
+    assert search.find("冰毒那号东西俺店里没有，抽检单贴墙上。") == []
+    assert len(search.find("冰毒没有副作用，不卖给外人，冰毒、不得外传")) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "谨防他人冒名索要微信转账。",
+        "本店不会让您加微信转账，也不在平台以外收定金。",
+        "如遇自称我司人员加您微信、要求转账的，请在平台内举报。",
+    ],
+)
+def test_who_warns_of_a_thing_does_not_do_it(text: str) -> None:
+    assert matcher(term("加微信"), term("加您微信"), term("微信转账")).find(text) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["谨防错过，加微信", "不会让您失望，加微信", "警惕涨价，马上加微信", "谨防错过加微信领券"]
+)
+def test_a_warning_of_something_else_is_none(text: str) -> None:
+    assert len(matcher(term("加微信")).find(text)) == 1
 
 
 def test_a_word_that_ends_one_and_begins_another_is_none() -> None:
