@@ -11,6 +11,8 @@ FUZZ := .venv/.fuzz
 GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'
 ARGS ?=
+# How many processes share the test files; each starts a MariaDB and a Zabbix of its own when it needs one.
+JOBS ?= 2
 # How many instances `make mesh` starts of each service; one of those that are not named.
 SCALE ?= audit=2,redeem=3
 
@@ -32,7 +34,7 @@ mesh: $(DEV) mariadb consul envoy ## Start the mesh: Consul, MariaDB, control pl
 	@$(BIN)/python -m local mesh --scale '$(SCALE)' $(ARGS)
 
 test: $(DEV) mariadb consul envoy fonts maven zabbix ## Run every test that is not marked slow, on SQLite and on a real MariaDB
-	@$(BIN)/pytest -m 'not slow' $(ARGS)
+	@$(BIN)/pytest -m 'not slow' -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(DEV) mariadb consul envoy galera zabbix chromium ## Run the tests marked slow (before a release)
 	@$(BIN)/pytest -m slow $(ARGS)

@@ -239,7 +239,7 @@ def scale_out(service: str, within: float) -> Callable[[Stage], str]:
 
     def act(stage: Stage) -> str:
         new = stage.mesh.start(service)
-        wait = within - _SEEN_SECONDS
+        wait = within * stage.slack - _SEEN_SECONDS
         seconds = stage.wait(lambda: stage.calls_of(new) > 0, wait, f"the first call of the new {service}")
         time.sleep(stage.outage / 4)
         calls = stage.calls_of(new)

@@ -31,7 +31,11 @@ class Short(Exception):
 @dataclass
 class Stage:
     """A mesh under load; in seconds: `outage`, how long something is away, `settle`, until all is over then, and
-    `grace`, for how long control planes do not believe that there is nobody."""
+    `grace`, for how long control planes do not believe that there is nobody.
+
+    `slack`: how many times longer than promised a new instance may wait for its first call, where others use the
+    machine as well and nothing is measured.
+    """
 
     folder: Path
     mesh: Mesh
@@ -40,6 +44,7 @@ class Stage:
     outage: float = 8.0
     settle: float = 2.0
     grace: float = GRACE_SECONDS
+    slack: float = 1.0
 
     def one_of_each(self) -> list[Process]:
         """An instance of each service."""

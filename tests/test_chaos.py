@@ -21,8 +21,8 @@ from services.schema import migrate
 from sharemesh.v1 import redeem_pb2
 from tests.mesh import Clock, Mesh, poll, started
 
-# Of every row: long enough that what is done is felt, many times a call's length.
-TIMES = {"outage": 2.0, "settle": 0.7, "grace": 6.0}
+# Of every row: long enough that what is done is felt, many times a call's length. `make chaos` is what measures.
+TIMES = {"outage": 2.0, "settle": 0.7, "grace": 6.0, "slack": 5.0}
 RATE = 80.0
 # What other tests do to real planes, callers and Consul (test_plane.py, test_registration.py, test_mesh.py) is left to
 # them.
