@@ -252,5 +252,5 @@ def _check_pattern(term: Term) -> None:
     strange = sorted(one for one in facts.characters if one not in _SIGNS and FOLD.of(one) != one)
     if strange:
         raise LexiconError(f"{term.text}: the pattern has {''.join(strange)!r}, which no folded text has")
-    if facts.anchors is None:
+    if not facts.ways:
         raise LexiconError(f"{term.text}: the pattern has no words that each of its matches contains")

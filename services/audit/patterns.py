@@ -46,16 +46,23 @@ class Anchors:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """The rarest words of which every match by it contains one, and the rarest of another part of it if there are."""
+
+    anchors: Anchors
+    others: Anchors | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """An expression made ready, and what it looks for.
 
-    `anchors` are the rarest words of which every match contains one, None if it needs none, and `others` the rarest of
-    another part of it. `words` stand in it, between what it leaves open; `characters` also in what must not be there.
+    Every match goes one of its `ways`, its alternatives; there are none if one of them needs no words. `words` stand in
+    it, between what it leaves open; `characters` also in what must not be there.
     """
 
     compiled: re.Pattern[str]
-    anchors: Anchors | None
-    others: Anchors | None
+    ways: tuple[Way, ...]
     words: tuple[str, ...]
     characters: str
 
@@ -64,15 +71,33 @@ class Facts:
 def facts(expression: str) -> Facts:
     """All about an expression; raises re.error. To read one takes a millisecond, so that they are remembered."""
     tree = _parser.parse(expression)
-    found = sorted(_candidates(tree, (0, 0)), key=lambda one: one[1].frequency())
-    others = (anchors.trimmed() for part, anchors in found if part != found[0][0])
+    ways = [*map(_way, _alternatives(tree))]
+    known = tuple(way for way in ways if way)
     return Facts(
         compiled=_compiler.compile(tree),
-        anchors=found[0][1].trimmed() if found else None,
-        others=next(others, None),
+        ways=known if len(known) == len(ways) else (),
         words=tuple({word for word in _runs(tree) if word.isalnum()}),
         characters="".join({*_characters(tree)}),
     )
+
+
+def _alternatives(tree: Any) -> Iterator[Any]:
+    """The parts of which every match is one, each a sequence."""
+    if len(tree) == 1 and tree[0][0] is _constants.BRANCH:
+        for branch in tree[0][1][1]:
+            yield from _alternatives(branch)
+    elif len(tree) == 1 and tree[0][0] is _constants.SUBPATTERN:
+        yield from _alternatives(tree[0][1][-1])
+    else:
+        yield tree
+
+
+def _way(parts: Any) -> Way | None:
+    found = sorted(_candidates(parts, (0, 0)), key=lambda one: one[1].frequency())
+    if not found:
+        return None
+    others = (anchors.trimmed() for part, anchors in found if part != found[0][0])
+    return Way(found[0][1].trimmed(), next(others, None))
 
 
 def _characters(tree: Any) -> Iterator[str]:

@@ -16,8 +16,10 @@ from services.audit.reading.words import ordinary
 _LONGEST = 64
 # Longer terms are no accident.
 _SHORT = 3
-# So often in 10,000 characters of promotions, a word that a pattern needs is rare.
-_RARE = 200.0
+# So often in 10,000 characters of promotions, words that a pattern needs besides are worth looking for.
+_RARE = 400.0
+# Characters of a text that are looked at together, as a power of two.
+_BLOCK = 4
 _Match = Callable[[str, int], re.Match[str] | None]
 _Excused = tuple[str, str]
 
@@ -35,7 +37,8 @@ class Hit:
 class _Pattern:
     """A pattern whose matches have between so many characters before the word that calls for them.
 
-    `bit` is set for words of another part of it, of which one must stand in the text as well; 0 if it needs none.
+    `bit` is set for words of another part of it, of which one must stand near as well, so many characters `before` that
+    word at most or so many `behind`; 0 if it needs none.
     """
 
     term: Term
@@ -43,6 +46,8 @@ class _Pattern:
     least: int
     most: int
     bit: int
+    before: int
+    behind: int
 
 
 # What a phrase means where it stands: patterns that it calls for, terms, and exceptions of terms.
@@ -62,8 +67,10 @@ class Search:
         for term in lexicon.terms:
             folded = fold.text(term.text)
             if term.pattern:
-                _add_pattern(called, bits, term, 1 << number)
-                number += 1
+                # Lexicon.of() sees to it that there are some.
+                for way in patterns.facts(term.pattern).ways:
+                    _add_way(called, bits, term, way, 1 << number)
+                    number += way.others is not None
             else:
                 terms[folded].append(term)
             for exception in map(fold.text, term.exceptions):
@@ -83,16 +90,20 @@ class Search:
         hits: list[Hit] = []
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
         text, known = scan.text, self._means
+        needed = self._bits
+        blocks = [0] * ((len(text) >> _BLOCK) + 1)
         bits = 0
-        for one in scan.present:
-            bits |= self._bits[one]
+        for start, _, index in scan.phrases:
+            if needed[index]:
+                blocks[start >> _BLOCK] |= needed[index]
+                bits |= needed[index]
         for start, end, index in scan.phrases:
             means = known[index]
             if means is None:
                 continue
             called, terms, exceptions = means
             for pattern in called:
-                if pattern.bit & bits == pattern.bit:
+                if not pattern.bit or (pattern.bit & bits and _is_near(blocks, start, pattern)):
                     _match_around(text, start, pattern, hits)
             if terms and not _straddles(text, start, end):
                 hits.extend(Hit(start, end, term) for term in terms if not _is_part_of_another(text, start, end, term))
@@ -101,18 +112,29 @@ class Search:
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _add_pattern(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, bit: int) -> None:
-    facts = patterns.facts(term.pattern)
-    anchors = facts.anchors
+def _add_way(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, way: patterns.Way, bit: int) -> None:
+    anchors = way.anchors
     # Words that stand in many texts would not spare much.
-    others = facts.others if facts.others and facts.others.frequency() < _RARE else None
-    # Lexicon.of() sees to it that there are some.
-    assert anchors is not None
-    pattern = _Pattern(term, facts.compiled.match, anchors.least, anchors.most, bit if others else 0)
+    others = way.others if way.others and way.others.frequency() < _RARE else None
+    pattern = _Pattern(
+        term,
+        patterns.facts(term.pattern).compiled.match,
+        anchors.least,
+        anchors.most,
+        bit if others else 0,
+        anchors.most - others.least if others else 0,
+        others.most - anchors.least if others else 0,
+    )
     for word in anchors.words:
         called[word].append(pattern)
     for word in others.words if others else ():
         bits[word] |= bit
+
+
+def _is_near(blocks: Sequence[int], anchor: int, pattern: _Pattern) -> bool:
+    """Whether another word that the pattern needs stands near enough, roughly."""
+    first, last = (anchor - pattern.before) >> _BLOCK, (anchor + pattern.behind) >> _BLOCK
+    return any(block & pattern.bit for block in blocks[max(0, first) : max(0, last + 1)])
 
 
 def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit]) -> None:

@@ -135,6 +135,15 @@ def test_a_pattern_is_found_by_every_one_of_its_words() -> None:
     assert found(search.find(text), text) == ["全国最低", "全网最低", "全国都第一", "全网真第①"]
 
 
+@pytest.mark.parametrize("gap", [0, 1, 7, 15, 16, 17, 30])
+def test_a_pattern_is_found_wherever_it_stands_and_however_far_apart_its_words_are(gap: int) -> None:
+    search = matcher(term("返利", pattern="(?:存钱|入会)[^,]{0,30}返利|[^,]{0,30}抽头[^,]{0,30}分红"))
+    for before in range(40):
+        for one in ("存钱" + "好" * gap + "返利", "好" * gap + "抽头" + "好" * gap + "分红"):
+            text = "客人，" * before + one + "，客人" * before
+            assert found(search.find(text), text) == [one]
+
+
 def test_who_forbids_a_thing_does_not_offer_it() -> None:
     search = matcher(term("冰毒", unless_forbidden=True), term("K粉"))
     assert found(search.find("本店禁止吸食冰毒、K粉"), "本店禁止吸食冰毒、K粉") == ["K粉"]
