@@ -172,6 +172,12 @@ def test_a_warning_of_something_else_is_none(text: str) -> None:
     assert len(matcher(term("加微信")).find(text)) == 1
 
 
+def test_a_syllable_beside_a_latin_letter_is_none_within_a_foreign_word() -> None:
+    search = matcher(term("打K"))
+    assert search.find("Dakota风味烤肉，dakflfafob") == []
+    assert len(search.find("包厢能 da K，懂的来")) == 1
+
+
 def test_a_word_that_ends_one_and_begins_another_is_none() -> None:
     assert matcher(term("假货")).find("春节放假货运停发") == []
     assert len(matcher(term("假货")).find("卖假货")) == 1

@@ -154,7 +154,8 @@ class Sounds:
         same = by_sound = 0
         for character, start, end in zip(word, places, places[1:], strict=False):
             if text[start:end] == character:
-                same += 1
+                # A Latin letter may belong to the same foreign word as the syllables.
+                same += not character.isascii()
             else:
                 by_sound += end - start == 1
                 edits.append((start, end, character, steps.PINYIN if end - start > 1 else steps.HOMOPHONE))
