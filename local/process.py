@@ -23,6 +23,12 @@ class NotReady(RuntimeError):
     """Something did not become ready in time; the message has the end of its log."""
 
 
+def freeze(pid: int) -> None:
+    """Lets a child stand still (SIGSTOP), and returns once all its threads do, which is some time after the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+
+
 @dataclass
 class Process:
     """One process: an instance of `service`, or a "plane" or "gateway"."""
@@ -128,7 +134,7 @@ class Process:
 
     def pause(self) -> None:
         """Lets it stand still (SIGSTOP) until resume()."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         """Lets it go on (SIGCONT)."""

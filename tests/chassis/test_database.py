@@ -1,6 +1,5 @@
 import asyncio
 import contextvars
-import os
 import signal
 import socket
 import threading
@@ -13,6 +12,7 @@ import pymysql
 import pytest
 
 from local import mariadb
+from local.process import freeze
 from services.chassis import call, database, parameters, stores
 from services.chassis.database import Database, proxy, write
 from services.chassis.errors import Conflict, Exhausted, NotFound, Unavailable
@@ -337,9 +337,7 @@ def test_a_server_that_is_stopped_in_its_tracks_is_down_until_it_goes_on(
     db = database.bind(server.fresh("chassis"), pool=2)
     try:
         assert asyncio.run(db.is_up())
-        server.process.send_signal(signal.SIGSTOP)
-        # Its threads stop some time after the signal was sent.
-        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+        freeze(server.process.pid)
         began = time.monotonic()
         assert not asyncio.run(db.is_up())
         # By its own limit, not by that of the statement which is still waiting.

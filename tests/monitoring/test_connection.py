@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local import mariadb
+from local.process import freeze
 from monitoring.sql.connection import Connection
 from monitoring.sql.link import TookTooLong, Unreadable
 from services.chassis import database
@@ -122,9 +123,7 @@ def test_a_server_that_hangs_is_not_knocked_at_all_the_time(tmp_path: Path) -> N
     connection = Connection(server.url)
     try:
         assert connection.rows("SELECT 1") == [(1,)]
-        os.kill(server.process.pid, signal.SIGSTOP)
-        # Until all of it has stopped.
-        os.waitpid(server.process.pid, os.WUNTRACED)
+        freeze(server.process.pid)
         took = []
         for _ in range(8):
             begin = time.monotonic()

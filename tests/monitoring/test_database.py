@@ -12,6 +12,7 @@ import pymysql
 import pytest
 
 from local import mariadb, ports
+from local.process import freeze
 from monitoring.database import Database
 from monitoring.readings import Rates, Readings, key
 from monitoring.sql import galera, replication, statuses
@@ -319,9 +320,7 @@ def test_a_server_that_dies_is_down_and_up_again_when_it_is_back(
 def test_a_server_that_hangs_costs_a_second_and_is_not_knocked_at_all_the_time(server: mariadb.Server) -> None:
     reader = Database(server.url)
     assert reader.read()[key("db.up")] == 1
-    os.kill(server.process.pid, signal.SIGSTOP)
-    # Until all of it has stopped.
-    os.waitpid(server.process.pid, os.WUNTRACED)
+    freeze(server.process.pid)
     try:
         took = []
         for _ in range(8):

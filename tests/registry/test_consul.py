@@ -16,6 +16,7 @@ import pytest
 from local import consul as local
 from local import ports
 from local.consul import Agent
+from local.process import freeze
 from registry import certs, config, consul, tls
 from registry.consul import Consul, RegistryAway
 from registry.instance import CRITICAL, PASSING, Instance
@@ -329,7 +330,7 @@ def test_a_hung_consul_is_away_within_the_deadline(mortal: Agent) -> None:
     async def story() -> None:
         async with of(mortal) as registry:
             await registry.put("a", "b")
-            os.kill(mortal.pid, signal.SIGSTOP)
+            freeze(mortal.pid)
             try:
                 start = time.monotonic()
                 with pytest.raises(RegistryAway, match="gave no answer within 2 s"):

@@ -13,6 +13,7 @@ import pytest
 from local import consul as local
 from local import ports
 from local.consul import Agent
+from local.process import freeze
 from registry import config
 from registry.consul import CALL_SECONDS, FIRST_PAUSE, Consul
 from registry.instance import CRITICAL, PASSING, Instance
@@ -140,7 +141,7 @@ def test_leaving_takes_bounded_time_and_raises_nothing_while_consul_hangs(mortal
         async with of(mortal) as registry:
             one = at(ports.free_one())
             registration = Registration(registry, [one], is_tls=False)
-            os.kill(mortal.pid, signal.SIGSTOP)
+            freeze(mortal.pid)
             try:
                 await registration.start()
                 await asyncio.sleep(0.1)
@@ -210,7 +211,7 @@ def test_a_hung_agent_does_not_keep_the_others_waiting(agent: Agent, tmp_path: P
     async def story() -> None:
         async with of(hung, agent) as registry, of(agent) as other, serving() as (_, port):
             one = at(port)
-            os.kill(hung.pid, signal.SIGSTOP)
+            freeze(hung.pid)
             registration = Registration(registry, [one], is_tls=False)
             await registration.start()
             assert await passes(other, one) < PATIENCE
