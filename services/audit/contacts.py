@@ -17,17 +17,19 @@ _REWRITE = LocalizedText(
     "Remove the outside contact; ask customers to book or ask inside the platform",
 )
 # In clauses: what numbers, those of telephones, and names need at least.
-_SOME_DIGITS = re.compile(r"[0-9oil幺洞拐勾](?:[.,\-]?[0-9oil幺洞拐勾]){4}")
-_MANY_DIGITS = re.compile(r"[0-9oil幺洞拐勾](?:[.,\-]{0,3}[0-9oil幺洞拐勾]){8}")
-_SOME_LETTERS = re.compile("[a-z][a-z0-9]{4}")
+_SOME_DIGITS = re.compile(r"[0-9oil幺洞两拐勾](?:[.,\-]?[0-9oil幺洞两拐勾]){4}")
+_MANY_DIGITS = re.compile(r"[0-9oil幺洞两拐勾](?:[.,\-]{0,3}[0-9oil幺洞两拐勾]){8}")
+_SOME_LETTERS = re.compile("[a-z][a-z0-9]{3}")
 _SPELT_OUT = ("com", "cn", "net", "org")
 # On the telephone 一 is 幺, which ordinary copy has in names alone, and among other digits more are read so.
 _READ_OUT = re.compile("幺|[0-9幺洞两拐勾]{3,}")
 _READ_AS = str.maketrans("幺洞两拐勾", "10279")
-# Numbers that nobody calls, by the words before them.
+# Numbers that nobody calls, by the words before them; a mobile's eleven digits by fewer: 代办许可证，13800001234.
 _NO_NUMBER = re.compile(
-    r"(?:单号|订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号|isbn|sku|no)[a-z]{0,4}$"
+    r"(?:(?:单号|(?<!下)订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号)[a-z]{0,4}|"
+    r"(?<![a-z])(?:isbn|sku|no))$"
 )
+_NO_MOBILE = re.compile("(?:单号|(?<!下)订单|编号|条码|条形码|批号|货号|券码|券号|流水号|序列号)[a-z]{0,4}$")
 _CALL = re.compile(r"(?:电话?|手机号?|号码?|专线|热线|客服|致电|拨打?|联系)[^\w.。]{0,3}$")
 _BEFORE = 24
 # Digits of a landline stand together in so many at least, or all apart.
@@ -95,7 +97,8 @@ def _landline() -> str:
 
 
 def _number(words: str, least: int) -> str:
-    return rf"(?:{words})[^0-9a-z,]{{0,6}}(?<![糖果币人])[1-9](?:{_GAP}[0-9]){{{least - 1},11}}(?![0-9a-z元块斤克人%])"
+    number = rf"(?<![糖果币人])[1-9](?:{_GAP}[0-9]){{{least - 1},11}}(?![0-9a-z])(?! ?[元块斤克人位名包个箱只件份积%])"
+    return rf"(?:{words})[^0-9a-z,]{{0,6}}{number}"
 
 
 # What a name is called by, and what says which it is.
@@ -111,7 +114,7 @@ def _named(words: str, between: str) -> str:
 _APART = r"[^\w,.。@+]{1,4}|(?<=[号群搜码是为叫名])|@"
 _CALLED = r"[^\w,.。@+ ]{1,4}|(?<=[号群搜码是为叫名页])|@"
 _CLOSE = r"[^\w,.。@+]{0,4}|@"
-_WECHAT = r"微信|薇信|威信|v信|v❤|微号|微x"
+_WECHAT = r"[微薇徽葳威]信|v信|v❤|微号|微x"
 _WECHAT_LATIN = r"weixin|wechat|(?<![a-z0-9])(?:wx|vx)"
 _OTHER = (
     "tg|telegram|line|whatsapp|kakao(?:talk)?|skype|signal|zalo|viber|ins|ig|instagram|facebook|fb|twitter|discord|"
@@ -120,10 +123,10 @@ _OTHER = (
 _OTHERS = tuple(_OTHER.replace("(?:talk)?", "").split("|"))
 
 
-def _is_number(match: re.Match[str]) -> bool:
+def _is_number(match: re.Match[str], otherwise: re.Pattern[str] = _NO_NUMBER) -> bool:
     """Whether it is a number to call: none that a text names otherwise, and no part of a longer one."""
     before = match.string[max(0, match.start() - _BEFORE) : match.start()]
-    if _NO_NUMBER.search(re.sub(r"\W", "", before)):
+    if otherwise.search(re.sub(r"\W", "", before)):
         return False
     # Of a number whose digits stand apart, more may stand beside it.
     is_apart = all(len(group) == 1 for group in re.findall("[0-9]+", match[0]))
@@ -137,7 +140,7 @@ def _is_called(match: re.Match[str]) -> bool:
 
 
 def _is_mobile(match: re.Match[str]) -> bool:
-    return sum(map(str.isdigit, match[0])) >= _FEWEST_DIGITS and _is_number(match)
+    return sum(map(str.isdigit, match[0])) >= _FEWEST_DIGITS and _is_number(match, _NO_MOBILE)
 
 
 def _is_landline(match: re.Match[str]) -> bool:
@@ -181,11 +184,11 @@ _NAMES: Kinds = (
     _kind(
         "微信号码",
         _named(rf"{_WECHAT}|{_alike('微信')}", _CLOSE),
-        f"v{_read_as('微')}",
+        f"v徽{_read_as('微')}",
         f"号x❤{_read_as('信')}",
     ),
     _kind("微信号码", _named(_WECHAT_LATIN, _APART), words=("weixin", "wechat", "wx", "vx")),
-    _kind("微信号码", rf"(?<![^\s㐀-鿿,:;!。])[vw] ?: ?{_NAME}", "vw", ":："),
+    _kind("微信号码", rf"(?<![^\s㐀-鿿,:;!。])[vw] ?: ?{_NAME}", "vw", ":：﹕"),
     # Whoever puts a heart for 信 has written the name's own 微 or one that looks or sounds so; a heart is dropped here.
     _kind(
         "微信号码",
@@ -195,7 +198,7 @@ _NAMES: Kinds = (
     _kind(
         "微信号码",
         rf"(?:\+|{_alike('加')})[^\w,.。]{{0,2}}(?:[vw]x?|q|{_alike('微')})(?:❤?{_alike('信')})?[^\w,.。@+]{{0,4}}{_CHOSEN}",
-        f"+＋{_read_as('加')}",
+        f"+＋﹢{_read_as('加')}",
         f"vwq{_read_as('微')}",
     ),
     _kind("其他账号", _named(rf"(?<![a-z])(?:{_OTHER})", _CALLED), words=_OTHERS),
@@ -205,16 +208,20 @@ _NAMES: Kinds = (
         rf"[,:; ]{{0,2}}(?:{_TITLE})?[^\w,.。@+]{{0,3}}@?{_CHOSEN}",
         words=_OTHERS,
     ),
-    _kind("其他账号", rf"(?<![a-z])(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHERS),
-    _kind("账号", rf"加(?:我|好友|老板娘?|店长|店主|掌柜|客服|群主)[^\w,.。@+]{{0,4}}{_CHOSEN}", "加"),
-    _kind("账号", r"(?<![\w.\-])@[a-z][a-z0-9]{0,18}[_0-9][a-z0-9_]{1,18}", "@＠"),
+    _kind("其他账号", rf"(?<![a-z])(?!钉钉|旺旺|ig)(?:{_OTHER}) {{1,2}}{_CHOSEN}", words=_OTHERS),
+    _kind(
+        "账号",
+        rf"加(?:我|好友|老板娘?|店长|店主|掌柜|客服|群主)[^\w,.。@+]{{0,4}}(?=[a-z]{{1,19}}[_0-9]){_CHOSEN}",
+        "加",
+    ),
+    _kind("账号", r"(?<![\w.\-])@[a-z][a-z0-9]{0,18}[_0-9][a-z0-9_]{1,18}", "@＠﹫"),
     _kind(
         "网址",
         r"(?:https?:/{1,2}|(?<![a-z0-9])www\.)[a-z0-9][a-z0-9._/?=&%\-]{2,80}|(?<![a-z0-9@.])[a-z0-9][a-z0-9\-]{1,40}"
         rf"(?:\.[a-z0-9\-]{{1,30}}){{0,3}}\.(?:{_TOP_LEVEL})(?![a-z0-9])|"
         # Shortened.
-        r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}\.[a-z]{2,3}/[a-z0-9]{4,12}",
-        ".．/／",
+        r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}\.[a-z]{2,3}/(?=[a-z]*[0-9])(?=[0-9]*[a-z][0-9]*[a-z])[a-z0-9]{4,12}",
+        ".．․/／",
     ),
     # As people write who know that addresses are looked for.
     _kind(
@@ -222,7 +229,7 @@ _NAMES: Kinds = (
         rf"(?<![a-z0-9@.])[a-z0-9\-]{{0,20}}[a-z][a-z0-9\-]{{0,20}}[点。](?:{'|'.join(_SPELT_OUT)})(?![a-z0-9])",
         words=_SPELT_OUT,
     ),
-    _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}(?:@|艾特)[a-z0-9\-]{2,30}(?:\.|点)[a-z]{2,8}", "@＠艾"),
+    _kind("邮箱", r"[a-z0-9][a-z0-9._\-]{1,30}(?:@|艾特)[a-z0-9\-]{2,30}(?:\.|点)[a-z]{2,8}", "@＠﹫艾"),
     _kind("口令", r"([￥¥$€])[a-z0-9]{8,13}\1", "￥¥$€"),
 )
 

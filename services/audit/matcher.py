@@ -17,16 +17,23 @@ from services.audit.search import Hit, Search
 _FORBIDS = re.compile(
     "禁止|严禁|禁售|不得|不准|不许|不卖|不售|不做|不提供|不接受|谢绝|拒绝|杜绝|抵制|请勿|切勿|远离|防范|打击|举报|不含|并非|绝非"
 )
-# The same behind it.
+# The same behind it: an act, or the shop itself that has none.
 _FORBIDDEN = re.compile(
-    "(?:不得|禁止|严禁|请勿|谢绝|不可)(?:带|携|入|进|售|卖|拍|采|摘|触|使用)|"
-    "(?:没有|不碰|不卖|不做|不用|不设|不收|[1一]概不.|[1一]律不.)(?:的|了|哦|哈|呢)?(?=,|$)"
+    "(?:不得|禁止|严禁|请勿|谢绝)(?:带|携|入|进|售|卖|采|摘|触)(?![^,]{0,2}(?:手机|快递|他人))|"
+    "(?:我们?|俺|咱们?|小店|本店|店里|锅里|这里)[^,定订押证费钱]{0,3}"
+    "(?:(?<!有)没有|不碰|不卖|不做|[1一][概律]不[写做卖碰售接])(?:的|了|哦|哈|呢)?(?=,|$)"
 )
-# Whoever warns of others who do what a term names does not do it, whatever that is.
+# Who offers forbids nothing, whatever words he has for it: 拒绝中间商，一手货源.
+_OFFERS = re.compile("只[卖做]|现货|货源|[1一]手|还价|中间商|包邮|面交|发货|备用网址|[1一]比[1一]")
+_NEAR = 12
+# Whoever warns of others who lead customers away does not do it.
 _WARNS = re.compile(
-    "(?:谨防|严防|警惕)(?!错过)|(?:当心|小心|注意)(?:有人|他人|假冒|冒充|骗)|"
-    "(?:如遇|遇到|遇上|凡是?|若有|任何)[^,]{0,8}(?:自称|冒充|声称|要求|索要|诱导|冒名|假冒)|"
-    "不(?:会|曾)?(?:要求|让|向|以任何|主动|索要|请)(?:您|你|客人|顾客|家长|会员|学员|用户)"
+    "(?:谨防|严防|警惕|当心|小心)[^,]{0,8}(?:冒名|冒充|假冒|索要|诱导|诈骗|骗子)|"
+    "(?:如遇|遇到|遇上|若有|凡有)[^,]{0,8}(?:自称|冒充|声称|要求|索要|诱导|冒名|假冒)"
+)
+# The same with nothing between: 不会让您加微信.
+_NEVER_ASKS = re.compile(
+    "不(?:会|曾)?(?:主动)?(?:要求|让|向|索要|请)(?:您|你|客人|顾客|家长|会员|学员|用户)[加添扫个人私的]{0,5}$"
 )
 _FAR = 24
 _LISTS = "、/"
@@ -138,9 +145,15 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
         return all(folded[place] != BREAK or text[origins[place]] in _LISTS for place in range(start, end))
 
     first, last = max(0, hit.start - _FAR), hit.end + _FAR
-    before = [*_WARNS.finditer(folded, first, hit.start)]
+    before: list[re.Match[str]] = []
     behind: list[re.Match[str]] = []
-    if hit.term.unless_forbidden:
+    if hit.term.category == contacts.CATEGORY:
+        if _NEVER_ASKS.search(folded[first : hit.start]):
+            return True
+        before += _WARNS.finditer(folded, first, hit.start)
+    clause = folded[max(0, hit.start - _NEAR) : hit.start].rpartition(BREAK)[2] + folded[hit.start : hit.end]
+    clause += folded[hit.end : hit.end + _NEAR].partition(BREAK)[0]
+    if hit.term.unless_forbidden and not _OFFERS.search(clause):
         before += _FORBIDS.finditer(folded, first, hit.start)
         # One that only seems to end its clause, because the search ends there, does not count.
         behind += (match for match in _FORBIDDEN.finditer(folded, hit.end, last + 1) if match.end() <= last)

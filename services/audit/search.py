@@ -69,8 +69,7 @@ class Search:
             if term.pattern:
                 # Lexicon.of() sees to it that there are some.
                 for way in patterns.facts(term.pattern).ways:
-                    _add_way(called, bits, term, way, 1 << number)
-                    number += way.others is not None
+                    number += _add_way(called, bits, term, way, 1 << number)
             else:
                 terms[folded].append(term)
             for exception in map(fold.text, term.exceptions):
@@ -97,6 +96,8 @@ class Search:
             if needed[index]:
                 blocks[start >> _BLOCK] |= needed[index]
                 bits |= needed[index]
+        # Whether an expression matched at a place: several of its words may call for the same one.
+        tried: dict[tuple[int, int], bool] = {}
         for start, end, index in scan.phrases:
             means = known[index]
             if means is None:
@@ -104,7 +105,7 @@ class Search:
             called, terms, exceptions = means
             for pattern in called:
                 if not pattern.bit or (pattern.bit & bits and _is_near(blocks, start, pattern)):
-                    _match_around(text, start, pattern, hits)
+                    _match_around(text, start, pattern, hits, tried)
             if terms and not _straddles(text, start, end):
                 hits.extend(Hit(start, end, term) for term in terms if not _is_part_of_another(text, start, end, term))
             for excused in exceptions:
@@ -112,7 +113,8 @@ class Search:
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _add_way(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, way: patterns.Way, bit: int) -> None:
+def _add_way(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, way: patterns.Way, bit: int) -> bool:
+    """Whether it needs the bit."""
     anchors = way.anchors
     # Words that stand in many texts would not spare much.
     others = way.others if way.others and way.others.frequency() < _RARE else None
@@ -129,6 +131,7 @@ def _add_way(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term
         called[word].append(pattern)
     for word in others.words if others else ():
         bits[word] |= bit
+    return others is not None
 
 
 def _is_near(blocks: Sequence[int], anchor: int, pattern: _Pattern) -> bool:
@@ -137,12 +140,19 @@ def _is_near(blocks: Sequence[int], anchor: int, pattern: _Pattern) -> bool:
     return any(block & pattern.bit for block in blocks[max(0, first) : max(0, last + 1)])
 
 
-def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit]) -> None:
+def _match_around(
+    text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[tuple[int, int], bool]
+) -> None:
     """Adds the first match that has the anchor so far behind its beginning."""
     for start in range(max(0, anchor - pattern.most), anchor - pattern.least + 1):
-        match = pattern.matches(text, start)
-        if match is not None and not _straddles(text, start, match.end()):
-            hits.append(Hit(start, match.end(), pattern.term))
+        key = id(pattern.term), start
+        is_match = tried.get(key)
+        if is_match is None:
+            match = pattern.matches(text, start)
+            is_match = tried[key] = match is not None and not _straddles(text, start, match.end())
+            if match is not None and is_match:
+                hits.append(Hit(start, match.end(), pattern.term))
+        if is_match:
             return
 
 

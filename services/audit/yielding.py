@@ -52,6 +52,6 @@ def lasting() -> Iterator[None]:
 
 def _trim() -> None:
     """The C library keeps freed memory for its process, tens of megabytes here; glibc's can be told not to."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

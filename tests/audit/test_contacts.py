@@ -54,6 +54,12 @@ def found(text: str) -> list[tuple[str, str]]:
         ("看款💚demo_shop01", "微信号码", "💚demo_shop01"),
         ("请以LINE联络我们：demo_dining", "其他账号", "LINE联络我们：demo_dining"),
         ("KakaoTalk ID：demo_beauty", "其他账号", "KakaoTalk ID：demo_beauty"),
+        ("代办各类许可证，13800001234", "手机号", "13800001234"),
+        ("domino 13800001234", "手机号", "13800001234"),
+        ("电话1370/0001两34", "手机号", "1370/0001两34"),
+        ("徽信demo_001", "微信号码", "徽信demo_001"),
+        ("微信 a_b_12", "微信号码", "微信 a_b_12"),
+        ("邮件至demo﹫shop.example", "邮箱", "demo﹫shop.example"),
         ("vx号码是demo_123", "微信号码", "vx号码是demo_123"),
         ("薇❤：demo_123", "微信号码", "薇❤：demo_123"),
         ("围❤号demo_123", "微信号码", "围❤号demo_123"),
@@ -88,6 +94,10 @@ def test_a_contact_is_told_by_how_it_is_written(text: str, name: str, words: str
         "抖音粉丝破100000，比分138，1200，1345",
         "ID是会员卡背面的数字，报给前台即可",
         "加芝士 demo_latte 冰",
+        "Net.wt/500g，sku.abc/12345",
+        "钉钉 d1-pro 考勤机，旺旺 xs-100",
+        "加老板娘pizza-9寸",
+        "粉丝群满 100000 人即抽奖，QQ糖 100000 包",
     ],
 )
 def test_a_number_or_a_name_that_leads_nowhere_is_none(text: str) -> None:

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.audit import lexicon
+from services.audit import contacts, lexicon
 from services.audit.evidence import Finding
 from services.audit.judge import PASS, REJECT, REVIEW, judge
 from services.audit.lexicon import Lexicon, LocalizedText, Term
@@ -156,20 +157,53 @@ def test_who_forbids_a_thing_does_not_offer_it() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "不会让您失望的冰毒",
+        "谨防掉线冰毒",
+        "冰毒现货定金一分不收",
+        "买冰毒证件不用",
+        "冰毒别家没有",
+        "我家冰毒有没有？我有",
+        "冰毒禁止拍照",
+        "冰毒请勿使用快递名",
+        "冰毒现货本店不做",
+        "拒绝中间商冰毒一手货源",
+        "谢绝还价、冰毒现货",
+        "不提供发票的冰毒现货",
+        "不卖假货只卖冰毒",
+    ],
+)
+def test_who_offers_a_thing_forbids_nothing_whatever_words_he_has_for_it(text: str) -> None:
+    assert found(matcher(term("冰毒", unless_forbidden=True)).find(text), text) == ["冰毒"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "谨防他人冒名索要微信转账。",
         "本店不会让您加微信转账，也不在平台以外收定金。",
         "如遇自称我司人员加您微信、要求转账的，请在平台内举报。",
     ],
 )
 def test_who_warns_of_a_thing_does_not_do_it(text: str) -> None:
-    assert matcher(term("加微信"), term("加您微信"), term("微信转账")).find(text) == []
+    contact = contacts.CATEGORY
+    assert (
+        matcher(*(replace(term(one), category=contact) for one in ("加微信", "加您微信", "微信转账"))).find(text) == []
+    )
+    assert matcher(term("加微信"), term("加您微信"), term("微信转账")).find(text) != []
 
 
 @pytest.mark.parametrize(
-    "text", ["谨防错过，加微信", "不会让您失望，加微信", "警惕涨价，马上加微信", "谨防错过加微信领券"]
+    "text",
+    [
+        "谨防错过，加微信",
+        "不会让您失望，加微信",
+        "警惕涨价，马上加微信",
+        "谨防错过加微信领券",
+        "不会让你后悔加微信领红包",
+    ],
 )
 def test_a_warning_of_something_else_is_none(text: str) -> None:
-    assert len(matcher(term("加微信")).find(text)) == 1
+    assert len(matcher(replace(term("加微信"), category=contacts.CATEGORY)).find(text)) == 1
 
 
 def test_a_syllable_beside_a_latin_letter_is_none_within_a_foreign_word() -> None:
