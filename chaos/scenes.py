@@ -228,5 +228,5 @@ def _template() -> entry_pb2.Template:
 
 
 def _letters() -> str:
-    """Twenty that nobody had before; no digits, since one in some hundred of such numbers holds a telephone's."""
-    return secrets.token_hex(10).translate(str.maketrans("0123456789", "ghijklmnop"))
+    """Twenty that nobody had before, of which nothing can be read: no number, no syllable, and no platform's name."""
+    return "".join(secrets.choice("hjlnrz") for _ in range(20))
