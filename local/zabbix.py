@@ -18,6 +18,8 @@ from local.packages import Missing
 
 LOOPBACK = "127.0.0.1"
 USER, PASSWORD = "Admin", "zabbix"
+# No process asks by SNMP here; each would log twenty lines on the modules it does not find, and hide why it ended.
+WITHOUT_SNMP = {"MIBS": ""}
 # A page takes a tenth of a second; an import of a large template, on a busy machine, some seconds.
 ASK_SECONDS = 60
 # The parts of a page come after the page.
@@ -158,7 +160,7 @@ def start(directory: Path, *, tls: Path | None = None) -> Stack:
         [programs.server, "--foreground", "--config", str(file)],
         directory,
         directory / "zabbix_server.log",
-        programs.environment,
+        programs.environment | WITHOUT_SNMP,
         f"{LOOPBACK}:{port}",
     )
     pages = Family(
