@@ -118,13 +118,12 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._sender = Sender("127.0.0.1", self.stack.port, timeout=30)
-        self._tick = self._latest = 0
+        self._tick = 0
 
-    def tell(self, values: Mapping[str, object], clock: float | None = None) -> None:
+    def tell(self, values: Mapping[str, object]) -> None:
         """Sends values by key without prefix, as of now, and waits until Zabbix knows all of their items."""
-        # Never older than what was told before.
-        self._latest = at = max(self._latest, int(time.time() if clock is None else clock))
-        self.send((key, value, at) for key, value in values.items())
+        now = int(time.time())
+        self.send((key, value, now) for key, value in values.items())
 
     def beats(self, *beats: Mapping[str, object]) -> None:
         """Sends several beats a second apart, the last as of now."""
@@ -160,14 +159,22 @@ class Machine:
         triggers yet.
         """
 
+        seen: set[str] = set()
+
         def are_they() -> bool:
-            if self.problems() == set(names):
+            nonlocal seen
+            seen = self.problems()
+            if seen == set(names):
                 return True
             if telling:
                 self.tell(telling)
             return False
 
-        soon(are_they, f"{names} on {self.host}")
+        try:
+            soon(are_they, f"{names} on {self.host}")
+        except AssertionError as error:
+            error.add_note(f"there were {seen or 'none'}")
+            raise
 
     def set_macro(self, name: str, value: str) -> None:
         """Gives the host its own threshold."""
