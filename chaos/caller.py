@@ -71,7 +71,7 @@ METHODS = {
 
 
 class Refused(Exception):
-    """An answer that no retry would change; the turn ends here."""
+    """An answer that no retry would change, or a wrong one; the turn ends here."""
 
 
 class Asked(NamedTuple):
@@ -181,6 +181,11 @@ class Caller:
                 if method.is_write:
                     self.book.note(Asked(rpc, request, who, getattr(answer, "name", "")))
                 return answer
+
+    def wrong(self, rpc: str, told: str) -> Refused:
+        """To be raised for an answer that should be another one; it is written down like a failed call."""
+        self.record.line(time.monotonic(), rpc, self.way, "WRONG", told)
+        return Refused(told)
 
     async def _try(self, method: Method, who: tuple[str, str], request: Any) -> Any:
         call: Any = self.channels[method.service].unary_unary(

@@ -97,7 +97,10 @@ class Turns:
         await ask(LIN, "ListActivities", entry_pb2.ListActivitiesRequest(page_size=10))
         shown = await submit(self._caller, draft)
         await ask(LIN, "GetActivity", entry_pb2.GetActivityRequest(name=draft))
-        await ask(LIN, "GetAudit", audit_pb2.GetAuditRequest(name=shown.audit))
+        audit = await ask(LIN, "GetAudit", audit_pb2.GetAuditRequest(name=shown.audit))
+        if not shown.publication:
+            found = [f"{one.field}: {one.term} in {one.text!r}" for one in audit.findings]
+            raise self._caller.wrong("SubmitActivity", f"not published for {', '.join(found)}")
         await ask(ANYBODY, "GetPublication", publish_pb2.GetPublicationRequest(name=shown.publication))
         await ask(LIN, "AdjustSupply", publish_pb2.AdjustSupplyRequest(name=draft, stock=_STOCK + 1))
         await ask(OPERATOR, "AuditActivity", audit_pb2.AuditActivityRequest(activity=draft))

@@ -190,8 +190,8 @@ def test_without_its_database_only_the_database_cries(machine: Machine) -> None:
     calls = {"rpc.rate[RedeemService.GetOffer]": 10, "rpc.faults[RedeemService.GetOffer]": 10}
     machine.beats(healthy, *[sick | calls] * 4)
     machine.await_problems(DOWN, telling=sick | calls)
-    # That many calls of the last two minutes failed is no news now. With clocks ahead of the server's the database would
-    # be back sooner, and then Zabbix might look once more, as it does every 30 s, at the last call that it knows by now.
+    # That many calls of the last two minutes failed is no news now. With clocks ahead of the server's the database
+    # would be back sooner, but Zabbix, which looks every 30 s of its own, might know of no call since that was well.
     well = healthy | calls | {"rpc.faults[RedeemService.GetOffer]": 0}
     machine.await_problems(telling=well)
     machine.await_problems("RPC RedeemService.GetOffer: Many calls fail", telling=calls)
