@@ -37,8 +37,9 @@ BUILT_IN = Path(__file__).with_name("lexicon")
 
 # Patterns run in linear time because nothing in them repeats without a bound: an unbounded repetition
 # tried from every start is quadratic, a nested one worse. A literal * or + is written \x2a or \x2b.
-# What repeats without a bound, looks back, or is longer than its parts: atomic groups and conditions.
-_UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{[0-9]*,\}|\\[1-9]|\(\?P=|\(\?[>(]")
+_UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{[0-9]*,\}")
+# Of these nobody could tell by their parts what they match.
+_UNREADABLE = re.compile(r"\\[1-9]|\(\?P=|\(\?[>(]")
 _MACRO = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 # One Han character or digit, and a number as it is told in a folded text.
 _MACROS = {"H": "[0-9㐀-鿿]", "N": "[0-9十百千万亿.]{1,6}"}
@@ -244,6 +245,8 @@ def _check(term: Term) -> None:
 def _check_pattern(term: Term) -> None:
     if _UNBOUNDED.search(term.pattern):
         raise LexiconError(f"{term.text}: the pattern repeats without a bound")
+    if _UNREADABLE.search(term.pattern):
+        raise LexiconError(f"{term.text}: the pattern has a back reference, an atomic group or a condition")
     try:
         facts = patterns.facts(term.pattern)
     except re.error as error:
