@@ -65,10 +65,12 @@ class Matcher:
 
     def _every(self, text: str, clauses: str) -> Iterator[Finding]:
         plain = self._restorer.scanner.scan(clauses)
-        yield from self._plain(text, self._search.hits(plain))
+        if hits := self._search.hits(plain):
+            yield from self._plain(text, hits)
         readings = self._restorer.readings(text, plain)
         for number, reading in enumerate(readings):
-            yield from self._restored(text, number, self._search.hits(reading))
+            if hits := self._search.hits(reading):
+                yield from self._restored(text, number, hits)
         kinds = contacts.possible(text, clauses)
         if kinds:
             told = len(_CONTACT.findall(clauses))
@@ -76,28 +78,26 @@ class Matcher:
             yield from self._contacts(text, next(more, None), kinds)
 
     def _plain(self, text: str, hits: Sequence[Hit]) -> Iterator[Finding]:
-        if hits:
-            form = self._fold.form(text)
-            for hit in hits:
-                start, end = form.original_span(*_trimmed(form.text, hit))
-                worn = frozenset({steps.BORDER}) if _is_at_a_border(form, hit) else frozenset[str]()
-                if not _is_forbidden(text, form.text, form.starts, hit):
-                    yield evidence.finding(text, start, end, hit.term, self._fold, worn)
+        form = self._fold.form(text)
+        for hit in hits:
+            start, end = form.original_span(*_trimmed(form.text, hit))
+            worn = frozenset({steps.BORDER}) if _is_at_a_border(form, hit) else frozenset[str]()
+            if not _is_forbidden(text, form.text, form.starts, hit):
+                yield evidence.finding(text, start, end, hit.term, self._fold, worn)
 
     def _restored(self, text: str, number: int, hits: Sequence[Hit]) -> Iterator[Finding]:
         """Those of another reading that the first does not have."""
-        if hits:
-            cells = self._restorer.cells(text, number)
-            reading = "".join(cell.text for cell in cells)
-            origins = [cell.start for cell in cells]
-            for hit in hits:
-                first, last = _trimmed(reading, hit)
-                part = cells[first:last]
-                worn = frozenset[str]().union(*(cell.steps for cell in part))
-                # Characters that are put together by chance are many; that they make a word as well, few.
-                is_chance = len(part) == 1 and worn & steps.DOUBTFUL
-                if worn and not is_chance and not _is_forbidden(text, reading, origins, hit):
-                    yield self._of_cells(text, part, hit, worn)
+        cells = self._restorer.cells(text, number)
+        reading = "".join(cell.text for cell in cells)
+        origins = [cell.start for cell in cells]
+        for hit in hits:
+            first, last = _trimmed(reading, hit)
+            part = cells[first:last]
+            worn = frozenset[str]().union(*(cell.steps for cell in part))
+            # Characters that are put together by chance are many; that they make a word as well, few.
+            is_chance = len(part) == 1 and worn & steps.DOUBTFUL
+            if worn and not is_chance and not _is_forbidden(text, reading, origins, hit):
+                yield self._of_cells(text, part, hit, worn)
 
     def _of_cells(self, text: str, cells: Sequence[Cell], hit: Hit, worn: frozenset[str]) -> Finding:
         start, end = min(cell.start for cell in cells), max(cell.end for cell in cells)

@@ -50,6 +50,7 @@ class Components:
         self._meant = list(written.values())
         words = [word for word in vocabulary if len(word) > 1]
         self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
+        self._longest = max(map(len, words), default=0)
 
     def edits(self, scan: Scan) -> list[Edit]:
         """What to put together in a text, and what to leave out of it."""
@@ -71,9 +72,7 @@ class Components:
 
     def _useful(self, text: str, edits: list[Edit]) -> list[Edit]:
         """The edits of which a word comes, which of 慢慢 and of 口咸 none does, and those of bare radicals."""
-        covered = bytearray(len(text) + 1)
-        for start, end, _ in self._words.find_overlapping(applied(text, edits)):
-            covered[start:end] = b"\1" * (end - start)
+        covered = self._covered(applied(text, edits), edits)
         useful: list[Edit] = []
         moved = 0
         for number, edit in enumerate(edits):
@@ -85,6 +84,23 @@ class Components:
                 useful.append(edit)
             moved += len(new) - (end - start)
         return useful
+
+    def _covered(self, new: str, edits: list[Edit]) -> bytearray:
+        """For each place of the edited text that a word may have with an edit in it, whether one does."""
+        windows: list[list[int]] = []
+        moved = 0
+        for start, end, character, _ in edits:
+            least, most = max(0, start + moved - self._longest), start + moved + self._longest
+            if windows and least <= windows[-1][1]:
+                windows[-1][1] = most
+            else:
+                windows.append([least, most])
+            moved += len(character) - (end - start)
+        covered = bytearray(len(new) + 1)
+        for least, most in windows:
+            for start, end, _ in self._words.find_overlapping(new[least:most]):
+                covered[least + start : least + end] = b"\1" * (end - start)
+        return covered
 
     def _leave_out(self, text: str, start: int, least: int, edits: list[Edit]) -> int:
         """Leaves out what repeats from `start` on, until a letter stands alone; returns where that is.

@@ -74,18 +74,20 @@ class Sounds:
         Where several words sound alike there are up to three such lists, that with the nearest words first.
         """
         text = scan.text
-        said, places = self._said(text) if scan.has_letters else (sounding(text), None)
+        said, places, spelt = self._said(text) if scan.has_letters else (sounding(text), None, [])
         found: dict[tuple[int, int], list[_Option]] = {}
+        meant = self._homophones
         for start, end, index in self._alike.automaton.find_overlapping(said):
             first, last = (start, end) if places is None else (places[start], places[end])
+            if last - first != end - start:
+                continue
             written = text[first:last]
-            if last - first == end - start:
-                for word in self._homophones(written, index):
-                    edits = self._edits(text, first, written, word)
-                    if edits:
-                        found.setdefault((start, end), []).append(self._option(text, word, edits))
+            for word in meant(written, index):
+                edits = self._edits(text, first, written, word)
+                if edits:
+                    found.setdefault((start, end), []).append(self._option(text, word, edits))
         if places is not None:
-            self._find_spelt(text, said, places, found)
+            self._find_spelt(text, said, places, spelt, found)
         if not found:
             return []
         several = _without_overlaps(found)
@@ -105,9 +107,14 @@ class Sounds:
         return sorted(edits)
 
     def _find_spelt(
-        self, text: str, said: str, places: Sequence[int], found: dict[tuple[int, int], list[_Option]]
+        self,
+        text: str,
+        said: str,
+        places: Sequence[int],
+        spelt: Sequence[int],
+        found: dict[tuple[int, int], list[_Option]],
     ) -> None:
-        for least, most in _windows(places):
+        for least, most in _windows(spelt, len(said)):
             for first, last, index in self._spelt.automaton.find_overlapping(said[least:most]):
                 start, end = first + least, last + least
                 if places[end] - places[start] == end - start:
@@ -124,29 +131,31 @@ class Sounds:
         far = sum(syllables.get(one, one) != syllables.get(edit[2]) for one, edit in zip(written, edits, strict=True))
         return far, word not in self._sounding, word, edits
 
-    def _said(self, text: str) -> tuple[str, list[int] | None]:
-        """The text as it sounds and, if Latin letters are syllables in it, where each of its sounds begins."""
-        if not self._with_pinyin or _LATIN.search(text) is None:
-            return sounding(text), None
+    def _said(self, text: str) -> tuple[str, list[int] | None, list[int]]:
+        """The text as it sounds and, if Latin letters are syllables in it, where each of its sounds begins and which
+        of them are spelt."""
+        whole = sounding(text)
         sounds: list[str] = []
         places: list[int] = []
+        spelt: list[int] = []
         place = 0
-        for match in _LATIN.finditer(text):
+        for match in _LATIN.finditer(text) if self._with_pinyin else ():
             syllables = spoken(match[0])
             if not syllables:
                 continue
-            sounds.append(sounding(text[place : match.start()]))
+            sounds.append(whole[place : match.start()])
             places.extend(range(place, match.start()))
             place = match.start()
             for sound, length in syllables:
                 sounds.append(sound)
+                spelt.append(len(places))
                 places.append(place)
                 place += length
-        if not sounds:
-            return sounding(text), None
-        sounds.append(sounding(text[place:]))
+        if not spelt:
+            return whole, None, spelt
+        sounds.append(whole[place:])
         places.extend(range(place, len(text) + 1))
-        return "".join(sounds), places
+        return "".join(sounds), places, spelt
 
     def _spelling(self, text: str, word: str, places: Sequence[int]) -> list[Edit]:
         """The edits that make a word of what is partly spelt, each of its sounds from one place to the next."""
@@ -174,17 +183,20 @@ class Sounds:
     def _is_innocent(self, text: str, first: int, last: int, changed: Sequence[int]) -> bool:
         """Whether a changed character makes an ordinary word with a neighbour, or another with one outside."""
         innocent, words = self._innocent, ordinary()
-        places = {first + index for index in changed}
-        pairs = {*places, *(place - 1 for place in places)}
+        around = range(-1, 1)
         if last - first + 1 == _SHORTEST:
-            pairs |= {first - 1, last}
-        beside = [text[max(0, place) : place + 2] for place in pairs]
-        return any(pair in words or pair in innocent for pair in beside)
+            # Either character, and what stands beside both.
+            changed, around = (0,), range(-1, _SHORTEST)
+        for index in changed:
+            for place in around:
+                pair = text[max(0, first + index + place) : first + index + place + 2]
+                if pair in words or pair in innocent:
+                    return True
+        return False
 
 
-def _windows(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """From where to where among the sounds words may be that are partly spelt."""
-    spelt = [number for number, (place, behind) in enumerate(pairwise(places)) if behind - place > 1]
+def _windows(spelt: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
+    """From where to where among so many sounds words may be that are partly spelt."""
     least = most = 0
     for number in spelt:
         if number - _FAR > most:
@@ -192,7 +204,7 @@ def _windows(places: Sequence[int]) -> Iterator[tuple[int, int]]:
                 yield least, most
             least = max(0, number - _FAR)
         most = number + 1 + _FAR
-    yield least, min(most, len(places) - 1)
+    yield least, min(most, length)
 
 
 def _is_pinyin(text: str, start: int, end: int, same: int, spelt: int) -> bool:
