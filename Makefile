@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Whatever a target needs is built first; .venv again when setup.cfg or pyproject.toml change.
+# `make` alone lists the targets. Whatever a target needs is built first; .venv again when setup.cfg, pyproject.toml or what is compiled change.
 PYTHON ?= python3
 BIN := .venv/bin
 # What runs the product (quick to install), what also checks and tests it, and what the benchmark, the audit's tables and its fuzzer need besides.
@@ -7,6 +7,9 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 TABLES := .venv/.tables
 FUZZ := .venv/.fuzz
+# What is compiled when it is installed (setup.py), and so has to be installed again when it changes.
+COMPILED := $(wildcard services/*/*.pxd services/*/*/*.pxd)
+SOURCES := setup.cfg pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 # Pinned, so that the same contracts make the same document on every machine.
 GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'
@@ -132,14 +135,15 @@ fuzz-audit: $(FUZZ) ## Search with atheris for a text that breaks the audit, unt
 clean: ## Remove .venv, caches and the local database
 	rm -rf .venv .cache var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find services -name '*.so' -delete
 
-$(RUNTIME): setup.cfg pyproject.toml
+$(RUNTIME): $(SOURCES)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo 'Installing what sharemesh runs on into .venv'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(DEV): setup.cfg pyproject.toml
+$(DEV): $(SOURCES)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo 'Installing what sharemesh runs on, and is checked with, into .venv'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from tests.mesh import Mesh
 
 
+def pytest_configure() -> None:
+    """Refuse to test what was compiled before it was changed: Python would run the old code."""
+    for declared in (Path(__file__).parent.parent / "services").rglob("*.pxd"):
+        changed = max(declared.stat().st_mtime, declared.with_suffix(".py").stat().st_mtime)
+        if any(built.stat().st_mtime < changed for built in declared.parent.glob(f"{declared.stem}.*.so")):
+            raise pytest.UsageError(f"{declared.stem}.py was changed after it was compiled: run 'make setup'")
+
+
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     """A Consul that no test ends."""

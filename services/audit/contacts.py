@@ -1,11 +1,13 @@
 """Numbers, names and addresses that lead a customer out of the platform, told by how they are written."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from string import ascii_lowercase
 
 from services.audit.lexicon import LocalizedText, Term
+from services.audit.reading.letters import Marks
 from services.audit.reading.words import emoji_words, rows
 
 # What may be written with digits for letters.
@@ -16,14 +18,17 @@ _REWRITE = LocalizedText(
     "删去站外联系方式，请顾客在平台内预约或咨询",
     "Remove the outside contact; ask customers to book or ask inside the platform",
 )
-# In clauses: what numbers, those of telephones, and names need at least.
-_SOME_DIGITS = re.compile(r"[0-9oil幺洞两拐勾](?:[.,\-]?[0-9oil幺洞两拐勾]){4}")
-_MANY_DIGITS = re.compile(r"[0-9oil幺洞两拐勾](?:[.,\-]{0,3}[0-9oil幺洞两拐勾]){8}")
-_SOME_LETTERS = re.compile("[a-z][a-z0-9]{3}")
-_SPELT_OUT = ("com", "cn", "net", "org")
 # On the telephone 一 is 幺, which ordinary copy has in names alone, and among other digits more are read so.
-_READ_OUT = re.compile("幺|[0-9幺洞两拐勾]{3,}")
-_READ_AS = str.maketrans("幺洞两拐勾", "10279")
+_READ_DIGITS = "幺洞两拐勾"
+_READ_OUT = re.compile(f"幺|[0-9{_READ_DIGITS}]{{3,}}")
+_READ_AS = str.maketrans(_READ_DIGITS, "10279")
+# In clauses: what numbers, those of telephones, and names need at least; numbers digits, with gaps no wider than these.
+_DIGITS = f"0123456789oil{_READ_DIGITS}"
+_FEWEST, _WIDEST = 5, 3
+_SOME_DIGITS = re.compile(f"[{_DIGITS}](?:[.,\\-]?[{_DIGITS}]){{{_FEWEST - 1}}}")
+_MANY_DIGITS = re.compile(f"[{_DIGITS}](?:[.,\\-]{{0,{_WIDEST}}}[{_DIGITS}]){{8}}")
+_SPELT_OUT = ("com", "cn", "net", "org")
+_SOME_LETTERS = re.compile(f"[a-z][a-z0-9]{{3}}|{'|'.join(_SPELT_OUT)}")
 # Numbers that nobody calls, by the words before them; a mobile's eleven digits by fewer: 代办许可证，13800001234.
 _NO_NUMBER = re.compile(
     r"(?:(?:单号|(?<!下)订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号)[a-z]{0,4}|"
@@ -62,13 +67,13 @@ class Contact:
 class Kind:
     """A kind of contact: its expression, what is looked at besides, and what a text must have of it at least.
 
-    Of each of the sets of `characters` it has one, and of `words` one if there are some.
+    It has characters with all of `marks`, and of `words` one if there are some.
     """
 
     term: Term
     expression: re.Pattern[str]
     is_one: Callable[[re.Match[str]], bool]
-    characters: Sequence[Set[str]] = ()
+    marks: int = 0
     words: tuple[str, ...] = ()
 
 
@@ -152,6 +157,18 @@ def _is_landline(match: re.Match[str]) -> bool:
     return (min(lengths) >= _GROUP or lengths == {1}) and "." not in match[0] and is_whole and _is_number(match)
 
 
+# The emoji that stand for where a contact is.
+_PICTURES = frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
+# Marks of characters: those emoji, digits and what may stand between them, letters, and a set of which a kind has one.
+_PICTURE, _DIGIT, _BETWEEN_DIGITS, _LETTER = 1, 2, 4, 8
+_MARK_OF = {
+    _PICTURES: _PICTURE,
+    frozenset(_DIGITS): _DIGIT,
+    frozenset(".,-"): _BETWEEN_DIGITS,
+    frozenset(ascii_lowercase): _LETTER,
+}
+
+
 def _kind(
     name: str,
     expression: str,
@@ -160,7 +177,8 @@ def _kind(
     words: tuple[str, ...] = (),
 ) -> Kind:
     term = Term(name, CATEGORY, "reject", False, (), _BASIS, _REWRITE)
-    return Kind(term, re.compile(expression), is_one, [*map(frozenset, characters)], words)
+    marks = sum({_MARK_OF.setdefault(frozenset(one), 1 << len(_MARK_OF)) for one in characters})
+    return Kind(term, re.compile(expression), is_one, marks, words)
 
 
 _TELEPHONES: Kinds = (
@@ -234,38 +252,43 @@ _NAMES: Kinds = (
 )
 
 
-# The emoji that stand for where a contact is.
-_PICTURES = frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
 _EVERY = (*_NUMBERS, *_TELEPHONES, *_NAMES)
-_TOLD_BY = re.compile(f"[{re.escape(''.join(_PICTURES.union(*(one for kind in _EVERY for one in kind.characters))))}]")
-_WORDS = {kind.words for kind in _EVERY}
+_NAMED = {kind.words: re.compile("|".join(map(re.escape, kind.words))) for kind in _EVERY if kind.words}
+
+
+def _marks() -> Marks:
+    marked: dict[str, int] = {}
+    for characters, mark in _MARK_OF.items():
+        for character in characters:
+            marked[character] = marked.get(character, 0) | mark
+    return Marks(marked)
+
+
+_MARKS = _marks()
 
 
 def possible(text: str, clauses: str) -> Kinds:
     """The kinds that a text, with its clauses, may hold; quick, and for most texts none."""
     kinds: list[Kind] = []
-    if _SOME_DIGITS.search(clauses):
+    if _MARKS.longest(clauses, _DIGIT, _BETWEEN_DIGITS, _WIDEST) >= _FEWEST and _SOME_DIGITS.search(clauses):
         kinds += _NUMBERS
         if _MANY_DIGITS.search(clauses):
             kinds += _TELEPHONES
-    if _SOME_LETTERS.search(clauses) or any(word in clauses for word in _SPELT_OUT):
+    if _MARKS.longest(clauses, _LETTER, 0, 0) and _SOME_LETTERS.search(clauses):
         kinds += _NAMES
     if not kinds:
         return ()
-    told = {*_TOLD_BY.findall(text), *_TOLD_BY.findall(clauses)}
-    if not told.isdisjoint(_PICTURES):
+    told = _MARKS.of(text) | _MARKS.of(clauses)
+    if told & _PICTURE:
         return kinds
-    named = {words: any(word in clauses for word in words) for words in _WORDS}
-    return [
-        kind
-        for kind in kinds
-        if (not kind.words or named[kind.words]) and not any(map(told.isdisjoint, kind.characters))
-    ]
+    named = {words for words, one in _NAMED.items() if one.search(clauses)}
+    return [kind for kind in kinds if not kind.marks & ~told and (not kind.words or kind.words in named)]
 
 
 def find(entities: str, kinds: Kinds) -> Iterator[Contact]:
     """The contacts of such kinds in a text as Fold.entities() writes it."""
-    entities = _READ_OUT.sub(lambda match: match[0].translate(_READ_AS), entities)
+    if any(digit in entities for digit in _READ_DIGITS):
+        entities = _READ_OUT.sub(lambda match: match[0].translate(_READ_AS), entities)
     for kind in kinds:
         for match in kind.expression.finditer(entities):
             if kind.is_one(match):

@@ -1,12 +1,14 @@
 """The terms, patterns and exceptions of a lexicon that a scanned text has."""
 
 import re
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from services.audit import patterns
+from services.audit.gate import Gate, Lists
 from services.audit.lexicon import Lexicon, Term
 from services.audit.reading.forms import Fold
 from services.audit.reading.scan import Scan
@@ -16,10 +18,6 @@ from services.audit.reading.words import ordinary
 _LONGEST = 64
 # Longer terms are no accident.
 _SHORT = 3
-# So often in 10,000 characters of promotions, words that a pattern needs besides are worth looking for.
-_RARE = 400.0
-# Characters of a text that are looked at together, as a power of two.
-_BLOCK = 4
 _Match = Callable[[str, int], re.Match[str] | None]
 _Excused = tuple[str, str]
 
@@ -35,77 +33,89 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pattern:
-    """A pattern whose matches have between so many characters before the word that calls for them.
-
-    `bit` is set for words of another part of it, of which one must stand near as well, so many characters `before` that
-    word at most or so many `behind`; 0 if it needs none.
-    """
+    """A pattern whose matches have between so many characters before the word that calls for them."""
 
     term: Term
     matches: _Match
     least: int
     most: int
-    bit: int
-    before: int
-    behind: int
 
 
-# What a phrase means where it stands: patterns that it calls for, terms, and exceptions of terms.
-_Means = tuple[tuple[_Pattern, ...], tuple[Term, ...], tuple[_Excused, ...]]
+@dataclass(slots=True)
+class _Ways:
+    """The patterns by each of their ways, those first that need a word of another part besides.
+
+    By a word, the numbers of those that it calls for, and of those that need it.
+    """
+
+    patterns: list[_Pattern] = field(default_factory=list)
+    # Of those that need one: how far before or behind the word that calls for them it may stand.
+    before: "array[int]" = field(default_factory=lambda: array("i"))
+    behind: "array[int]" = field(default_factory=lambda: array("i"))
+    called: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    opened: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, terms: Iterable[Term]) -> None:
+        """Add all ways of some patterns."""
+        # Lexicon.of() sees to it that each has some.
+        every = [(term, way) for term in terms for way in patterns.facts(term.pattern).ways]
+        for term, way in sorted(every, key=lambda one: one[1].others is None):
+            anchors, number = way.anchors, len(self.patterns)
+            self.patterns.append(
+                _Pattern(term, patterns.facts(term.pattern).compiled.match, anchors.least, anchors.most)
+            )
+            for word in anchors.words:
+                self.called[word].append(number)
+            if others := way.others:
+                self.before.append(anchors.most - others.least)
+                self.behind.append(others.most - anchors.least)
+                for word in others.words:
+                    self.opened[word].append(number)
 
 
 class Search:
     """What a lexicon's phrases mean; immutable. The phrases, which a scan has to look for, it adds to `phrases`."""
 
     def __init__(self, lexicon: Lexicon, fold: Fold, phrases: list[str]) -> None:
-        called: dict[str, list[_Pattern]] = defaultdict(list)
+        ways = _Ways()
+        ways.add(term for term in lexicon.terms if term.pattern)
         terms: dict[str, list[Term]] = defaultdict(list)
         excuses: dict[str, list[_Excused]] = defaultdict(list)
-        # By a phrase, those of the patterns that need it besides.
-        bits: dict[str, int] = defaultdict(int)
-        number = 0
         for term in lexicon.terms:
             folded = fold.text(term.text)
-            if term.pattern:
-                # Lexicon.of() sees to it that there are some.
-                for way in patterns.facts(term.pattern).ways:
-                    number += _add_way(called, bits, term, way, 1 << number)
-            else:
+            if not term.pattern:
                 terms[folded].append(term)
             for exception in map(fold.text, term.exceptions):
                 if term.pattern or folded in exception:
                     excuses[exception].append((term.category, term.text))
-        phrases.extend(dict.fromkeys([*terms, *called, *excuses, *bits]))
-        # By the place of a phrase. Many mean the same, and many are only needed besides.
-        same: dict[_Means, _Means] = {}
-        means = (
-            (tuple(called.get(one, ())), tuple(terms.get(one, ())), tuple(excuses.get(one, ()))) for one in phrases
+        phrases.extend(dict.fromkeys([*terms, *ways.called, *excuses, *ways.opened]))
+        self._patterns = ways.patterns
+        self._gate = Gate(
+            ways.before,
+            ways.behind,
+            _lists(ways.called.get(one, ()) for one in phrases),
+            _lists(ways.opened.get(one, ()) for one in phrases),
+            bytes(one in terms or one in excuses for one in phrases),
         )
-        self._means = [same.setdefault(one, one) if any(one) else None for one in means]
-        self._bits = [bits.get(phrase, 0) for phrase in phrases]
+        # By the place of a phrase that means something besides what patterns do with it.
+        self._means = {
+            place: (tuple(terms.get(one, ())), tuple(excuses.get(one, ())))
+            for place, one in enumerate(phrases)
+            if one in terms or one in excuses
+        }
 
     def hits(self, scan: Scan) -> list[Hit]:
         """The terms in a scanned text, without those that an exception excuses."""
         hits: list[Hit] = []
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
-        text, known = scan.text, self._means
-        needed = self._bits
-        blocks = [0] * ((len(text) >> _BLOCK) + 1)
-        bits = 0
-        for start, _, index in scan.phrases:
-            if needed[index]:
-                blocks[start >> _BLOCK] |= needed[index]
-                bits |= needed[index]
+        text = scan.text
+        tries, others = self._gate.open(scan.phrases, len(text))
         # Whether an expression matched at a place: several of its words may call for the same one.
         tried: dict[tuple[int, int], bool] = {}
-        for start, end, index in scan.phrases:
-            means = known[index]
-            if means is None:
-                continue
-            called, terms, exceptions = means
-            for pattern in called:
-                if not pattern.bit or (pattern.bit & bits and _is_near(blocks, start, pattern)):
-                    _match_around(text, start, pattern, hits, tried)
+        for start, number in tries:
+            _match_around(text, start, self._patterns[number], hits, tried)
+        for start, end, place in others:
+            terms, exceptions = self._means[place]
             if terms and not _straddles(text, start, end):
                 hits.extend(Hit(start, end, term) for term in terms if not _is_part_of_another(text, start, end, term))
             for excused in exceptions:
@@ -113,31 +123,12 @@ class Search:
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _add_way(called: dict[str, list[_Pattern]], bits: dict[str, int], term: Term, way: patterns.Way, bit: int) -> bool:
-    """Whether it needs the bit."""
-    anchors = way.anchors
-    # Words that stand in many texts would not spare much.
-    others = way.others if way.others and way.others.frequency() < _RARE else None
-    pattern = _Pattern(
-        term,
-        patterns.facts(term.pattern).compiled.match,
-        anchors.least,
-        anchors.most,
-        bit if others else 0,
-        anchors.most - others.least if others else 0,
-        others.most - anchors.least if others else 0,
-    )
-    for word in anchors.words:
-        called[word].append(pattern)
-    for word in others.words if others else ():
-        bits[word] |= bit
-    return others is not None
-
-
-def _is_near(blocks: Sequence[int], anchor: int, pattern: _Pattern) -> bool:
-    """Whether another word that the pattern needs stands near enough, roughly."""
-    first, last = (anchor - pattern.before) >> _BLOCK, (anchor + pattern.behind) >> _BLOCK
-    return any(block & pattern.bit for block in blocks[max(0, first) : max(0, last + 1)])
+def _lists(lists: Iterable[Sequence[int]]) -> Lists:
+    joined, begins = array("i"), array("i", [0])
+    for one in lists:
+        joined.extend(one)
+        begins.append(len(joined))
+    return joined, begins
 
 
 def _match_around(

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.audit.reading import steps
+from services.audit.reading.letters import Translation
 from services.audit.reading.words import rows
 
 BREAK = ","
@@ -16,22 +17,6 @@ _BETWEEN = re.compile(r"[^\w,.:;!?@](?<=[㐀-鿿].)[^\w,.:;!?@]{0,3}(?=[㐀-鿿]
 _KEPT = frozenset(".-+%")
 # Beyond the emoji nobody writes much; it is folded each time, for a hostile text might fill the memory.
 REMEMBERED = 0x20000
-# Of the basic multilingual plane, in which all that is written often is; emoji are beyond it.
-BASIC = 0x10000
-
-
-# One for all tables, which have the same for most characters.
-_POINTS = tuple(range(BASIC))
-
-
-def is_basic(text: str) -> bool:
-    """Whether all characters of a text are of the basic multilingual plane."""
-    return len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
-
-
-def listed(table: Callable[[int], str]) -> list[int | str]:
-    """A table of the basic multilingual plane as str.translate takes it, half as far to go as a dict."""
-    return [_POINTS[ord(new)] if len(new) == 1 and is_basic(new) else new for new in map(table, _POINTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +84,15 @@ class Fold:
         self.enabled = frozenset(enabled)
         self._table = Table(enabled)
         self._entities = _Entities(enabled)
-        # The same for the characters of most texts.
-        self._list = listed(self._table.made)
-        self._entities_list = listed(self._entities.made)
+        self._translation = Translation(self._table, self._table.made)
+        self._of_entities = Translation(self._entities, self._entities.made)
 
     def text(self, text: str) -> str:
         """The clauses of a text: words in lower case, simplified, with ASCII digits, and `,` between clauses.
 
         Between digits `.`, `-`, `+` and, behind one, `%` stay. Time is linear in the length.
         """
-        folded = text.translate(self._list if is_basic(text) else self._table)
+        folded = self._translation.of(text)
         # Most texts have none, and that is told in no time.
         if "." in folded or "-" in folded or "+" in folded or "%" in folded:
             return _LOOSE.sub("", folded)
@@ -120,7 +104,7 @@ class Fold:
 
     def entities(self, text: str) -> str:
         """The same characters with the separators between them, in which addresses and numbers are looked for."""
-        return _BETWEEN.sub("", text.translate(self._entities_list if is_basic(text) else self._entities))
+        return _BETWEEN.sub("", self._of_entities.of(text))
 
     def entities_form(self, text: str) -> Form:
         """The same as entities(), with where every character came from."""

@@ -9,12 +9,13 @@ from services.audit.reading.edits import Edit
 from services.audit.reading.scan import Scan
 from services.audit.reading.syllables import REMEMBERED, spoken
 
-_TOKEN = re.compile("[a-z0-9]+")
+# What has letters and digits.
+_TOKEN = re.compile("(?<![a-z0-9])(?:[a-z]++[0-9]|[0-9]++[a-z])[a-z0-9]*+")
 _LETTERS = str.maketrans("013456789", "oieasbtbg")
 # Between letters a digit is none: t0p1.
 _INNER = re.compile(r"(?<=[a-z])[0-9]+(?=[a-z])")
+SIGNS = {"@": "a", "$": "s", "!": "i", "|": "l"}
 _SIGN = re.compile(r"(?<=[A-Za-z0-9])[@$!|](?=[A-Za-z0-9])")
-_SIGNS = {"@": "a", "$": "s", "!": "i", "|": "l"}
 _SHORTEST = 4
 # Of the words that may hold digits themselves: top1.
 _SHORTEST_WORD = 3
@@ -31,9 +32,7 @@ class Latin:
 
     def signs(self, text: str) -> list[Edit]:
         """Signs within a word, which folding would drop."""
-        if not ("@" in text or "$" in text or "!" in text or "|" in text):
-            return []
-        return [(match.start(), match.end(), _SIGNS[match[0]], steps.LEET) for match in _SIGN.finditer(text)]
+        return [(match.start(), match.end(), SIGNS[match[0]], steps.LEET) for match in _SIGN.finditer(text)]
 
     def edits(self, scan: Scan) -> list[Edit]:
         """Digits within a word that is one without them."""
@@ -42,8 +41,6 @@ class Latin:
             return found
         for match in _TOKEN.finditer(scan.text):
             token = match[0]
-            if token.isalpha() or token.isdigit():
-                continue
             letters = self._read(token) if len(token) <= REMEMBERED else self._letters(token)
             for index, (old, new) in enumerate(zip(token, letters, strict=True), match.start()):
                 if old != new:

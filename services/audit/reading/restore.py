@@ -13,14 +13,17 @@ from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasic
 from services.audit.reading import steps
 from services.audit.reading.components import Components
 from services.audit.reading.edits import Edit, applied
-from services.audit.reading.forms import Fold, is_basic
-from services.audit.reading.latin import Latin
+from services.audit.reading.forms import Fold
+from services.audit.reading.latin import SIGNS, Latin
+from services.audit.reading.letters import Marks
 from services.audit.reading.scan import Scan, Scanner
 from services.audit.reading.shapes import Shapes
 from services.audit.reading.sounds import Sounds, Vocabulary
 from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import emoji_words
 
+# What characters are: the first of an emoji that stands for a word, signs that may stand for a letter.
+_EMOJI, _SIGN = 1, 2
 _MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
 # The same separator before and behind characters that stand alone: 方，圆，五，里.
 _SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
@@ -48,8 +51,10 @@ class Restorer:
         han = {word for word in vocabulary.words if not word.isascii()}
         self._latin = Latin({word for word in vocabulary.words if word.isascii()})
         self._emoji = [*emoji_words().items()] if steps.EMOJI_WORD in enabled else []
-        basic = "".join(emoji for emoji, _ in self._emoji if is_basic(emoji))
-        self._basic_emoji = re.compile(f"[{re.escape(basic)}]") if basic else None
+        marked = {emoji[0]: _EMOJI for emoji, _ in self._emoji}
+        if steps.LEET in enabled:
+            marked |= dict.fromkeys(SIGNS, _SIGN)
+        self._marks = Marks(marked)
         self._emoji_found = CharwiseDoubleArrayAhoCorasick(
             [emoji for emoji, _ in self._emoji] or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST
         )
@@ -93,10 +98,11 @@ class Restorer:
         """What folding would drop or make alike: emoji that stand for words, signs that stand for letters, and
         separators between characters that stand alone."""
         edits: list[Edit] = []
-        if not is_basic(text) or (self._basic_emoji and self._basic_emoji.search(text)):
+        marks = self._marks.of(text)
+        if marks & _EMOJI:
             found = self._emoji_found.find(text)
             edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
-        if steps.LEET in self._fold.enabled:
+        if marks & _SIGN:
             edits.extend(self._latin.signs(text))
         if steps.SYMBOLS in self._fold.enabled and _MAYBE_SPREAD.search(clauses):
             letters = {edit[0] for edit in edits}

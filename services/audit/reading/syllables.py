@@ -2,7 +2,7 @@
 
 from functools import cache, lru_cache
 
-from services.audit.reading import forms
+from services.audit.reading.letters import Translation
 from services.audit.reading.words import rows
 
 # A private character for each syllable.
@@ -43,14 +43,14 @@ def private() -> tuple[dict[int, str], dict[str, str]]:
 
 
 @cache
-def _table() -> list[int | str]:
+def _translation() -> Translation:
     by_character = private()[0]
-    return forms.listed(lambda point: by_character.get(point, chr(point)))
+    return Translation(by_character, lambda point: by_character.get(point, chr(point)))
 
 
 def sounding(text: str) -> str:
     """The text with a private character for each Chinese one; what has no sound of its own sounds like itself."""
-    return text.translate(_table() if forms.is_basic(text) else private()[0])
+    return _translation().of(text)
 
 
 def spoken(letters: str) -> tuple[tuple[str, int], ...]:
