@@ -140,12 +140,14 @@ clean: ## Remove .venv, caches and the local database
 $(RUNTIME): $(SOURCES)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo 'Installing what sharemesh runs on into .venv'
+	@find services -name '*.so' -delete
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(DEV): $(SOURCES)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo 'Installing what sharemesh runs on, and is checked with, into .venv'
+	@find services -name '*.so' -delete
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(RUNTIME) $@
 

@@ -13,6 +13,8 @@ COMPILED = [path.with_suffix(".py") for path in sorted(Path("services").rglob("*
 extensions = cythonize(
     [Extension(".".join(path.with_suffix("").parts), [str(path)]) for path in COMPILED],
     build_dir="build",
+    # Whatever changed: these settings, or Cython itself.
+    force=True,
     # Annotations are mypy's; what the compiler may count on stands in the .pxd files.
     compiler_directives={"language_level": 3, "annotation_typing": False, "wraparound": False},
 )

@@ -40,6 +40,8 @@ BUILT_IN = Path(__file__).with_name("lexicon")
 _UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{[0-9]*,\}")
 # Of these nobody could tell by their parts what they match.
 _UNREADABLE = re.compile(r"\\[1-9]|\(\?P=|\(\?[>(]")
+# A repetition with a bound so large is as bad as one without.
+_LONGEST = 1000
 _MACRO = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 # One Han character or digit, and a number as it is told in a folded text.
 _MACROS = {"H": "[0-9㐀-鿿]", "N": "[0-9十百千万亿.]{1,6}"}
@@ -251,6 +253,8 @@ def _check_pattern(term: Term) -> None:
         facts = patterns.facts(term.pattern)
     except re.error as error:
         raise LexiconError(f"{term.text}: {error}") from error
+    if facts.longest > _LONGEST:
+        raise LexiconError(f"{term.text}: the pattern matches more than {_LONGEST:,} characters")
     if facts.compiled.match(""):
         raise LexiconError(f"{term.text}: the pattern matches nothing at all")
     strange = sorted(one for one in facts.characters if one not in _SIGNS and FOLD.of(one) != one)

@@ -55,12 +55,12 @@ class Matcher:
 
     def find(self, text: str) -> list[Finding]:
         """Every finding, ordered by place; nested and overlapping ones are all there. Never raises."""
-        text = _well_formed(text)
+        text = _well_formed(str(text))
         clauses = self._fold.text(text)
-        found: dict[tuple[int, int, str], Finding] = {}
+        found: dict[tuple[int, int, str, str], Finding] = {}
         for finding in self._every(text, clauses):
             # The first reading of the same words comes first and stays.
-            found.setdefault((finding.start, finding.end, finding.term), finding)
+            found.setdefault((finding.start, finding.end, finding.term, finding.category), finding)
         return [found[key] for key in sorted(found)] if found else []
 
     def _every(self, text: str, clauses: str) -> Iterator[Finding]:

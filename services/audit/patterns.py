@@ -61,14 +61,15 @@ class Way:
 class Facts:
     """An expression made ready, and what it looks for.
 
-    Every match goes one of its `ways`, its alternatives; there are none if one of them needs no words. `words` stand in
-    it, between what it leaves open; `characters` also in what must not be there.
+    Every match goes one of its `ways`, its alternatives; there are none if one of them needs no words. It has `longest`
+    characters at most. `words` stand in it, between what it leaves open; `characters` also in what must not be there.
     """
 
     compiled: re.Pattern[str]
     ways: tuple[Way, ...]
     words: tuple[str, ...]
     characters: str
+    longest: int
 
 
 @lru_cache(maxsize=2048)
@@ -82,6 +83,7 @@ def facts(expression: str) -> Facts:
         ways=known if len(known) == len(ways) else (),
         words=tuple({word for word in _runs(tree) if word.isalnum()}),
         characters="".join({*_characters(tree)}),
+        longest=_width(tree)[1],
     )
 
 

@@ -110,8 +110,8 @@ class Search:
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
         text = scan.text
         tries, others = self._gate.open(scan.phrases, len(text))
-        # Whether an expression matched at a place: several of its words may call for the same one.
-        tried: dict[tuple[int, int], bool] = {}
+        # Where a match of an expression ends, 0 for none: several of its words may call for the same one.
+        tried: dict[tuple[int, int], int] = {}
         for start, number in tries:
             _match_around(text, start, self._patterns[number], hits, tried)
         for start, end, place in others:
@@ -132,19 +132,21 @@ def _lists(lists: Iterable[Sequence[int]]) -> Lists:
 
 
 def _match_around(
-    text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[tuple[int, int], bool]
+    text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[tuple[int, int], int]
 ) -> None:
-    """Adds the first match that has the anchor so far behind its beginning."""
+    """Adds the matches that have the anchor so far behind their beginning, but none within one that begins before it:
+    that may be another way's, and excused."""
+    reached = 0
     for start in range(max(0, anchor - pattern.most), anchor - pattern.least + 1):
         key = id(pattern.term), start
-        is_match = tried.get(key)
-        if is_match is None:
+        end = tried.get(key)
+        if end is None:
             match = pattern.matches(text, start)
-            is_match = tried[key] = match is not None and not _straddles(text, start, match.end())
-            if match is not None and is_match:
-                hits.append(Hit(start, match.end(), pattern.term))
-        if is_match:
-            return
+            end = match.end() if match and not _straddles(text, start, match.end()) else 0
+            tried[key] = end
+            if end > reached:
+                hits.append(Hit(start, end, pattern.term))
+        reached = max(reached, end)
 
 
 def _is_part_of_another(text: str, start: int, end: int, term: Term) -> bool:

@@ -45,8 +45,8 @@ def main() -> None:
     def check(data: bytes) -> None:
         text = text_of(data, words)
         findings = judge([("", text)], matcher).findings
-        places = [(finding.start, finding.end, finding.term) for finding in findings]
-        if places != sorted(set(places)) or not all(0 <= start < end <= len(text) for start, end, _ in places):
+        places = [(finding.start, finding.end, finding.term, finding.category) for finding in findings]
+        if places != sorted(set(places)) or not all(0 <= start < end <= len(text) for start, end, *_ in places):
             raise AssertionError(f"{text!r}: {places}")
 
     atheris.Setup(sys.argv, check)

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.audit import gate
@@ -64,6 +64,7 @@ def test_what_can_be_compiled_here_is() -> None:
 
 
 @given(TEXTS)
+@example("\ud83d\ude00")
 def test_a_table_translates_as_str_translate_does(text: str) -> None:
     assert [one.of(text) for one in TRANSLATIONS] == [text.translate(TABLE)] * 2
 

@@ -76,8 +76,8 @@ LOADED_LONG = 100_000
 SECONDS = 100
 
 
-def key(finding: Finding) -> tuple[int, int, str]:
-    return finding.start, finding.end, finding.term
+def key(finding: Finding) -> tuple[int, int, str, str]:
+    return finding.start, finding.end, finding.term, finding.category
 
 
 @given(TEXT)

@@ -60,6 +60,7 @@ def test_the_order_of_exceptions_in_a_file_does_not_change_the_release(tmp_path:
         ([term("p", pattern="(?P<a>b)c(?P=a)")], "a back reference"),
         ([term("p", pattern="a(?>bc|b)c")], "an atomic group"),
         ([term("p", pattern="(a)?b(?(1)c|d)")], "a condition"),
+        ([term("p", pattern="甲草[^,]{0,2000}乙草")], "more than 1,000 characters"),
         ([term("p", pattern="[^,]{1,4}")], "no words that each of its matches contains"),
         ([term("p", pattern="a?")], "matches nothing"),
         ([term("p", pattern="(a")], "p: "),

@@ -249,3 +249,31 @@ def test_a_finding_says_why_and_what_to_write_instead() -> None:
     assert "禁毒法" in finding.basis
     assert finding.rewrite.zh_cn
     assert finding.rewrite.en
+
+
+def test_a_match_that_is_excused_hides_none_behind_it() -> None:
+    search = matcher(term("赞换礼", pattern="点[0-9]赞|[0-9]{1,4}赞[^,]{0,8}送|1赞[^,]{0,3},", exceptions=("加点",)))
+    text = "加点1赞就加转发送咖啡"
+    assert found(search.find(text), text) == ["1赞就加转发送"]
+
+
+def test_of_matches_within_each_other_the_first_is_told() -> None:
+    search = matcher(term("集赞", pattern="[0-9]{1,4}赞[^,]{0,8}送"))
+    text = "1234赞就送"
+    assert found(search.find(text), text) == [text]
+
+
+def test_a_pattern_and_a_term_of_one_name_in_two_categories_are_both_told() -> None:
+    search = matcher(term("来刷单", action="review"), replace(term("来刷单", pattern="来.?刷单"), category="gambling"))
+    judgement = judge([("title", "我来刷单吧")], search)
+    assert [(finding.category, finding.action) for finding in judgement.findings] == [
+        ("drugs", "review"),
+        ("gambling", "reject"),
+    ]
+
+
+def test_a_text_may_be_of_a_kind_of_its_own() -> None:
+    class Title(str):
+        __slots__ = ()
+
+    assert judge([("title", Title("包厢里有冰毒"))], MATCHER).decision == REJECT

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-IS_COMPILED = not __file__.endswith(".py")
+IS_COMPILED = __file__.endswith((".so", ".pyd"))
 # Of the basic multilingual plane, in which all that is written often is; emoji are beyond it.
 _BASIC = 0x10000
 # What stands for no character in a table, and for what is more than one or beyond the plane: no characters themselves.
@@ -134,7 +134,8 @@ def _of(table: Lookup, point: int) -> str:
 def _code(new: str) -> int:
     if len(new) != 1:
         return _OTHER if new else _NONE
-    return min(ord(new), _OTHER)
+    # Two surrogates side by side would be read as one character.
+    return _OTHER if "\ud800" <= new <= "\udfff" else min(ord(new), _OTHER)
 
 
 def _text(buffer: bytearray, size: int) -> str:
