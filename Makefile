@@ -7,9 +7,9 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 TABLES := .venv/.tables
 FUZZ := .venv/.fuzz
-# What is compiled when it is installed (setup.py), and so has to be installed again when it changes.
-COMPILED := $(wildcard services/*/*.pxd services/*/*/*.pxd)
-SOURCES := setup.cfg pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
+# What is compiled when it is installed (setup.py names the same), and so has to be installed again when it changes.
+COMPILED := $(wildcard services/audit/reading/*.py) $(addprefix services/audit/, contacts.py gate.py matcher.py search.py)
+SOURCES := setup.cfg pyproject.toml setup.py $(COMPILED) $(wildcard $(COMPILED:.py=.pxd))
 # Pinned, so that the same contracts make the same document on every machine.
 GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'

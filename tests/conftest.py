@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 def pytest_configure() -> None:
     """Refuse to test what was compiled before it was changed: Python would run the old code."""
-    for declared in (Path(__file__).parent.parent / "services").rglob("*.pxd"):
-        changed = max(declared.stat().st_mtime, declared.with_suffix(".py").stat().st_mtime)
-        if any(built.stat().st_mtime < changed for built in declared.parent.glob(f"{declared.stem}.*.so")):
-            raise pytest.UsageError(f"{declared.stem}.py was changed after it was compiled: run 'make setup'")
+    for built in (Path(__file__).parent.parent / "services").rglob("*.so"):
+        name = built.name.partition(".")[0]
+        sources = [*built.parent.glob(f"{name}.py"), *built.parent.glob(f"{name}.pxd")]
+        if any(built.stat().st_mtime < source.stat().st_mtime for source in sources):
+            raise pytest.UsageError(f"{name}.py was changed after it was compiled: run 'make setup'")
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from string import ascii_lowercase
+
+from daachorse import CharwiseDoubleArrayAhoCorasick
 
 from services.audit.lexicon import LocalizedText, Term
 from services.audit.reading.letters import Marks
+from services.audit.reading.scan import Scan
 from services.audit.reading.words import emoji_words, rows
 
 # What may be written with digits for letters.
@@ -20,15 +22,16 @@ _REWRITE = LocalizedText(
 )
 # On the telephone 一 is 幺, which ordinary copy has in names alone, and among other digits more are read so.
 _READ_DIGITS = "幺洞两拐勾"
+_READ_DIGIT = re.compile(f"[{_READ_DIGITS}]")
 _READ_OUT = re.compile(f"幺|[0-9{_READ_DIGITS}]{{3,}}")
 _READ_AS = str.maketrans(_READ_DIGITS, "10279")
-# In clauses: what numbers, those of telephones, and names need at least; numbers digits, with gaps no wider than these.
+# In clauses: how many digits numbers and those of telephones need at least, with gaps no wider than these.
 _DIGITS = f"0123456789oil{_READ_DIGITS}"
-_FEWEST, _WIDEST = 5, 3
-_SOME_DIGITS = re.compile(f"[{_DIGITS}](?:[.,\\-]?[{_DIGITS}]){{{_FEWEST - 1}}}")
-_MANY_DIGITS = re.compile(f"[{_DIGITS}](?:[.,\\-]{{0,{_WIDEST}}}[{_DIGITS}]){{8}}")
+_SOME_DIGITS, _NARROW = 5, 1
+_MANY_DIGITS, _WIDE = 9, 3
+# And what names need.
 _SPELT_OUT = ("com", "cn", "net", "org")
-_SOME_LETTERS = re.compile(f"[a-z][a-z0-9]{{3}}|{'|'.join(_SPELT_OUT)}")
+_SOME_LETTERS = re.compile(f"[a-z](?:[a-z0-9]{{3}}|{'|'.join(f'(?<={word[0]}){word[1:]}' for word in _SPELT_OUT)})")
 # Numbers that nobody calls, by the words before them; a mobile's eleven digits by fewer: 代办许可证，13800001234.
 _NO_NUMBER = re.compile(
     r"(?:(?:单号|(?<!下)订单|编号|条码|条形码|批号|货号|券码|券号|卡号|型号|流水号|序列号|证号|许可证?|备案|备案号)[a-z]{0,4}|"
@@ -67,7 +70,7 @@ class Contact:
 class Kind:
     """A kind of contact: its expression, what is looked at besides, and what a text must have of it at least.
 
-    It has characters with all of `marks`, and of `words` one if there are some.
+    It has characters with all of `marks`, of `words` one if there are some, and what `told` looks for.
     """
 
     term: Term
@@ -75,6 +78,7 @@ class Kind:
     is_one: Callable[[re.Match[str]], bool]
     marks: int = 0
     words: tuple[str, ...] = ()
+    told: re.Pattern[str] | None = None
 
 
 Kinds = Sequence[Kind]
@@ -92,13 +96,20 @@ def _alike(word: str) -> str:
     return "".join(f"[{_read_as(character)}]" for character in word)
 
 
+def _alone(first: str, never: str) -> str:
+    """An expression for one of the characters `first` behind none of the others: re looks for those first, quickly."""
+    return f"[{first}](?<![{never}][{first}])"
+
+
 def _mobile() -> str:
     digit = "[0-9oil]"
-    return rf"(?<![0-9.])(?:\+?86{_GAP})?1{_GAP}[3-9]{_GAP}(?:{digit}{_GAP}){{8}}{digit}(?![0-9a-z])"
+    code = rf"(?<=\+)86{_GAP}1|(?<=8)6{_GAP}1|(?<=1)"
+    return rf"{_alone('+81', '0-9.')}(?:{code}){_GAP}[3-9]{_GAP}(?:{digit}{_GAP}){{8}}{digit}(?![0-9a-z])"
 
 
 def _landline() -> str:
-    return rf"(?<![0-9\-])(?:010|02[0-9]|0[3-9][0-9]{{2}}){_GAP}(?:[0-9]{_GAP}){{6,7}}[0-9](?![0-9])"
+    area = r"10|2[0-9]|[3-9][0-9]{2}"
+    return rf"{_alone('0', '0-9-')}(?:{area}){_GAP}(?:[0-9]{_GAP}){{6,7}}[0-9](?![0-9])"
 
 
 def _number(words: str, least: int) -> str:
@@ -159,13 +170,12 @@ def _is_landline(match: re.Match[str]) -> bool:
 
 # The emoji that stand for where a contact is.
 _PICTURES = frozenset(emoji for emoji, word in emoji_words().items() if word in ("qq", "微信", "飞机", "群"))
-# Marks of characters: those emoji, digits and what may stand between them, letters, and a set of which a kind has one.
-_PICTURE, _DIGIT, _BETWEEN_DIGITS, _LETTER = 1, 2, 4, 8
+# Marks of characters: those emoji, digits and what may stand between them, and a set of which a kind has one.
+_PICTURE, _DIGIT, _BETWEEN_DIGITS = 1, 2, 4
 _MARK_OF = {
     _PICTURES: _PICTURE,
     frozenset(_DIGITS): _DIGIT,
     frozenset(".,-"): _BETWEEN_DIGITS,
-    frozenset(ascii_lowercase): _LETTER,
 }
 
 
@@ -175,19 +185,25 @@ def _kind(
     *characters: str,
     is_one: Callable[[re.Match[str]], bool] = lambda match: True,
     words: tuple[str, ...] = (),
+    told: str = "",
 ) -> Kind:
     term = Term(name, CATEGORY, "reject", False, (), _BASIS, _REWRITE)
     marks = sum({_MARK_OF.setdefault(frozenset(one), 1 << len(_MARK_OF)) for one in characters})
-    return Kind(term, re.compile(expression), is_one, marks, words)
+    return Kind(term, re.compile(expression), is_one, marks, words, re.compile(told) if told else None)
 
 
 _TELEPHONES: Kinds = (
     _kind("手机号", _mobile(), "1幺", is_one=_is_mobile),
-    _kind("手机号", r"(?<![0-9])1([,:;、])[3-9](?:\1[0-9]){9}(?![0-9])", "1", is_one=_is_number),
-    _kind("手机号", r"(?<![0-9])1[3-9][0-9]([,:;、])[0-9]{4}\1[0-9]{4}(?![0-9])", "1", is_one=_is_called),
+    _kind("手机号", rf"{_alone('1', '0-9')}([,:;、])[3-9](?:\1[0-9]){{9}}(?![0-9])", "1", is_one=_is_number),
+    _kind(
+        "手机号",
+        rf"{_alone('1', '0-9')}[3-9][0-9]([,:;、])[0-9]{{4}}\1[0-9]{{4}}(?![0-9])",
+        "1",
+        is_one=_is_called,
+    ),
     _kind("固定电话", _landline(), "0", is_one=_is_landline),
-    _kind("固定电话", r"(?<![0-9\-])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", "48", is_one=_is_number),
-    _kind("固定电话", r"(?<![0-9\-])[48]00 [0-9]{3,4} [0-9]{3,4}(?![0-9])", "48", is_one=_is_called),
+    _kind("固定电话", rf"{_alone('48', '0-9-')}00-?[0-9]{{3,4}}-?[0-9]{{3,4}}(?![0-9])", "48", is_one=_is_number),
+    _kind("固定电话", rf"{_alone('48', '0-9-')}00 [0-9]{{3,4}} [0-9]{{3,4}}(?![0-9])", "48", is_one=_is_called),
 )
 _NUMBERS: Kinds = (
     _kind(
@@ -240,6 +256,8 @@ _NAMES: Kinds = (
         # Shortened.
         r"(?<![a-z0-9@.])[a-z0-9\-]{0,20}[a-z][a-z0-9\-]{0,20}\.[a-z]{2,3}/(?=[a-z]*[0-9])(?=[0-9]*[a-z][0-9]*[a-z])[a-z0-9]{4,12}",
         ".．․/／",
+        # Most dots are those of prices.
+        told=r"\.[a-z]|www\.|:/",
     ),
     # As people write who know that addresses are looked for.
     _kind(
@@ -253,7 +271,9 @@ _NAMES: Kinds = (
 
 
 _EVERY = (*_NUMBERS, *_TELEPHONES, *_NAMES)
-_NAMED = {kind.words: re.compile("|".join(map(re.escape, kind.words))) for kind in _EVERY if kind.words}
+# Each once, and looked for in one pass.
+_EVERY_WORD = [*dict.fromkeys(word for kind in _EVERY for word in kind.words)]
+_FOUND = CharwiseDoubleArrayAhoCorasick(_EVERY_WORD)
 
 
 def _marks() -> Marks:
@@ -267,29 +287,32 @@ def _marks() -> Marks:
 _MARKS = _marks()
 
 
-def possible(text: str, clauses: str) -> Kinds:
-    """The kinds that a text, with its clauses, may hold; quick, and for most texts none."""
+def possible(text: str, plain: Scan) -> Kinds:
+    """The kinds that a text whose clauses are scanned may hold; quick, and for most texts none."""
     kinds: list[Kind] = []
-    if _MARKS.longest(clauses, _DIGIT, _BETWEEN_DIGITS, _WIDEST) >= _FEWEST and _SOME_DIGITS.search(clauses):
+    clauses = plain.text
+    if _MARKS.longest(clauses, _DIGIT, _BETWEEN_DIGITS, _NARROW) >= _SOME_DIGITS:
         kinds += _NUMBERS
-        if _MANY_DIGITS.search(clauses):
+        if _MARKS.longest(clauses, _DIGIT, _BETWEEN_DIGITS, _WIDE) >= _MANY_DIGITS:
             kinds += _TELEPHONES
-    if _MARKS.longest(clauses, _LETTER, 0, 0) and _SOME_LETTERS.search(clauses):
+    if plain.has_letters and _SOME_LETTERS.search(clauses):
         kinds += _NAMES
     if not kinds:
         return ()
     told = _MARKS.of(text) | _MARKS.of(clauses)
     if told & _PICTURE:
         return kinds
-    named = {words for words, one in _NAMED.items() if one.search(clauses)}
-    return [kind for kind in kinds if not kind.marks & ~told and (not kind.words or kind.words in named)]
+    named = {_EVERY_WORD[index] for _, _, index in _FOUND.find_overlapping(clauses)}
+    return [kind for kind in kinds if not kind.marks & ~told and (not kind.words or not named.isdisjoint(kind.words))]
 
 
 def find(entities: str, kinds: Kinds) -> Iterator[Contact]:
     """The contacts of such kinds in a text as Fold.entities() writes it."""
-    if any(digit in entities for digit in _READ_DIGITS):
+    if _READ_DIGIT.search(entities):
         entities = _READ_OUT.sub(lambda match: match[0].translate(_READ_AS), entities)
     for kind in kinds:
+        if kind.told and not kind.told.search(entities):
+            continue
         for match in kind.expression.finditer(entities):
             if kind.is_one(match):
                 yield Contact(match.start(), match.end(), kind.term)

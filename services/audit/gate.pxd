@@ -8,19 +8,17 @@ cdef class Gate:
     cdef Py_ssize_t _count
     cdef const int[::1] _before
     cdef const int[::1] _behind
-    cdef const int[::1] _called
-    cdef const int[::1] _called_from
-    cdef const int[::1] _opened
-    cdef const int[::1] _opened_from
-    cdef const unsigned char[::1] _told
+    cdef const int[::1] _words
+    cdef const int[::1] _lists
 
     @cython.locals(
         shift=cython.int,
         parts="unsigned long long[::1]",
         start=cython.Py_ssize_t,
         word=cython.Py_ssize_t,
+        entry=cython.Py_ssize_t,
+        first=cython.Py_ssize_t,
         place=cython.Py_ssize_t,
-        last=cython.Py_ssize_t,
         pattern=cython.Py_ssize_t,
         one=tuple,
         tries=list,

@@ -11,26 +11,25 @@ from services.audit.reading.sieve import Found
 # Parts of a text that are told apart: as many as an integer of the machine has bits.
 _PARTS = 64
 _ONE, _EVERY = 1, 0xFFFF_FFFF_FFFF_FFFF
-
-
-# Many lists in one, and where each begins; one more, where the last ends.
-Lists = tuple["array[int]", "array[int]"]
+_NONE = array("Q", [0])
 
 
 class Gate:
     """What the words of a collection are to patterns; immutable.
 
-    By the place of a word, `called` are the patterns that it calls for, `opened` those that need it or one of its like
-    near, and `told` is not 0 if it means something besides. The patterns that need a word come first: it must stand so
-    many characters `before` the word that calls for them at most, or so many `behind` it.
+    The patterns that need a word besides come first: it must stand so many characters `before` the word that calls for
+    them at most, or so many `behind` it.
+
+    `words` has two numbers for each word: twice a place in `lists`, and one more if it means something besides, and
+    another place. At the first `lists` has how many patterns the word calls for, and those; at the other how many need
+    it or one of its like near, and those.
     """
 
-    def __init__(self, before: "array[int]", behind: "array[int]", called: Lists, opened: Lists, told: bytes) -> None:
+    def __init__(self, before: "array[int]", behind: "array[int]", words: "array[int]", lists: "array[int]") -> None:
         self._count = len(before)
         self._before, self._behind = before, behind
-        self._called, self._called_from = called
-        self._opened, self._opened_from = opened
-        self._told = told
+        # Each in one place: whatever is looked at, the processor waits for its neighbourhood.
+        self._words, self._lists = words, lists
 
     def open(self, found: list[Found], length: int) -> tuple[list[tuple[int, int]], list[Found]]:
         """The patterns to try in a text of this length, each with the place of a word that calls for it, and what is
@@ -39,22 +38,22 @@ class Gate:
         while (length >> shift) >= _PARTS:
             shift += 1
         # By pattern, in which parts of the text a word stands that it needs.
-        near = array("Q", bytes(8 * self._count))
-        parts = near
+        parts = _NONE * self._count
         for start, _, word in found:
-            last = self._opened_from[word + 1]
-            for place in range(self._opened_from[word], last):
-                parts[self._opened[place]] |= _ONE << (start >> shift)
+            first = self._words[2 * word + 1]
+            for place in range(first + 1, first + 1 + self._lists[first]):
+                parts[self._lists[place]] |= _ONE << (start >> shift)
         tries: list[tuple[int, int]] = []
         others: list[Found] = []
         for one in found:
             start, _, word = one
-            last = self._called_from[word + 1]
-            for place in range(self._called_from[word], last):
-                pattern = self._called[place]
-                if pattern >= self._count or parts[pattern] & self._around(start, pattern, shift):
+            entry = self._words[2 * word]
+            first = entry >> 1
+            for place in range(first + 1, first + 1 + self._lists[first]):
+                pattern = self._lists[place]
+                if pattern >= self._count or (parts[pattern] and parts[pattern] & self._around(start, pattern, shift)):
                     tries.append((start, pattern))
-            if self._told[word]:
+            if entry & 1:
                 others.append(one)
         return tries, others
 

@@ -8,10 +8,12 @@ from services.audit.evidence import Finding
 from services.audit.lexicon import FOLD, Lexicon
 from services.audit.reading import steps
 from services.audit.reading.forms import BREAK, Fold, Form
-from services.audit.reading.restore import Cell, Restorer, merged
+from services.audit.reading.restore import Cell, Reading, Restorer, merged
+from services.audit.reading.scan import Scan
 from services.audit.reading.sounds import Vocabulary
 from services.audit.reading.words import ordinary
 from services.audit.search import Hit, Search
+from services.audit.yielding import gently
 
 # Words that forbid what follows them in the same clause, so many characters before it at most.
 _FORBIDS = re.compile(
@@ -38,8 +40,10 @@ _NEVER_ASKS = re.compile(
 _FAR = 24
 _LISTS = "、/"
 # Of what a contact is told by; a disguise undone may bring more of them.
-_CONTACT = re.compile(f"微信|[vw]x|v信|qq|扣扣|抖音|快手|小红书|电报|飞机|群|{'|'.join(contacts.WORDS)}")
+_CONTACT = re.compile(f"微信|vx|wx|v信|qq|扣扣|抖音|快手|小红书|电报|飞机|群|{'|'.join(contacts.WORDS)}")
 _SHORT = 3
+# To the compiler `str` means that very type; whoever calls may have a kind of his own.
+_Text = str
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -53,29 +57,26 @@ class Matcher:
         self._search = Search(lexicon, self._fold, phrases)
         self._restorer = Restorer(_vocabulary(lexicon, self._fold), self._fold, phrases)
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: _Text) -> list[Finding]:
         """Every finding, ordered by place; nested and overlapping ones are all there. Never raises."""
         text = _well_formed(str(text))
-        clauses = self._fold.text(text)
         found: dict[tuple[int, int, str, str], Finding] = {}
-        for finding in self._every(text, clauses):
+        for finding in self._every(text):
             # The first reading of the same words comes first and stays.
             found.setdefault((finding.start, finding.end, finding.term, finding.category), finding)
         return [found[key] for key in sorted(found)] if found else []
 
-    def _every(self, text: str, clauses: str) -> Iterator[Finding]:
-        plain = self._restorer.scanner.scan(clauses)
+    def _every(self, text: str) -> Iterator[Finding]:
+        plain = self._restorer.scanner.scan(self._fold.text(text))
         if hits := self._search.hits(plain):
             yield from self._plain(text, hits)
         readings = self._restorer.readings(text, plain)
-        for number, reading in enumerate(readings):
-            if hits := self._search.hits(reading):
-                yield from self._restored(text, number, hits)
-        kinds = contacts.possible(text, clauses)
+        for reading in readings:
+            if hits := self._search.hits(reading.scan):
+                yield from self._restored(text, reading, hits)
+        kinds = contacts.possible(text, plain)
         if kinds:
-            told = len(_CONTACT.findall(clauses))
-            more = (place for place, reading in enumerate(readings) if len(_CONTACT.findall(reading.text)) > told)
-            yield from self._contacts(text, next(more, None), kinds)
+            yield from self._contacts(text, plain, readings, kinds)
 
     def _plain(self, text: str, hits: Sequence[Hit]) -> Iterator[Finding]:
         form = self._fold.form(text)
@@ -85,9 +86,9 @@ class Matcher:
             if not _is_forbidden(text, form.text, form.starts, hit):
                 yield evidence.finding(text, start, end, hit.term, self._fold, worn)
 
-    def _restored(self, text: str, number: int, hits: Sequence[Hit]) -> Iterator[Finding]:
+    def _restored(self, text: str, restored: Reading, hits: Sequence[Hit]) -> Iterator[Finding]:
         """Those of another reading that the first does not have."""
-        cells = self._restorer.cells(text, number)
+        cells = self._restorer.cells(text, restored)
         reading = "".join(cell.text for cell in cells)
         origins = [cell.start for cell in cells]
         for hit in hits:
@@ -104,19 +105,25 @@ class Matcher:
         restored = {place for cell in cells if cell.steps for place in range(cell.start, cell.end)}
         return evidence.finding(text, start, end, hit.term, self._fold, worn, restored)
 
-    def _contacts(self, text: str, number: int | None, kinds: contacts.Kinds) -> Iterator[Finding]:
+    def _contacts(
+        self, text: str, plain: Scan, readings: Sequence[Reading], kinds: contacts.Kinds
+    ) -> Iterator[Finding]:
         found = [*contacts.find(self._fold.entities(text), kinds)]
         if found:
             form = self._fold.entities_form(text)
             for contact in found:
                 start, end = form.original_span(contact.start, contact.end)
                 yield evidence.finding(text, start, end, contact.term, self._fold)
-        elif number is not None:
-            yield from self._restored_contacts(text, number, kinds)
+        elif readings:
+            told = len(_CONTACT.findall(plain.text))
+            for reading in readings:
+                if len(_CONTACT.findall(reading.scan.text)) > told:
+                    yield from self._restored_contacts(text, reading, kinds)
+                    break
 
-    def _restored_contacts(self, text: str, number: int, kinds: contacts.Kinds) -> Iterator[Finding]:
+    def _restored_contacts(self, text: str, reading: Reading, kinds: contacts.Kinds) -> Iterator[Finding]:
         """Those in whose words something had to be put back: 微亻言号demo_00."""
-        cells = merged(text, self._restorer.cells(text, number))
+        cells = merged(text, self._restorer.cells(text, reading))
         form = self._fold.entities_form("".join(cell.text for cell in cells))
         origin = [cell for cell in cells for _ in cell.text]
         for contact in contacts.find(form.text, kinds):
@@ -187,7 +194,7 @@ def _vocabulary(lexicon: Lexicon, fold: Fold) -> Vocabulary:
     every: set[str] = {*contacts.WORDS}
     sounding: set[str] = set()
     innocent: set[str] = set()
-    for term in lexicon.terms:
+    for term in gently(lexicon.terms):
         folded = fold.text(term.text)
         told = {*map(fold.text, term.words)}
         words = patterns.facts(term.pattern).words if term.pattern else (folded,)
@@ -196,5 +203,5 @@ def _vocabulary(lexicon: Lexicon, fold: Fold) -> Vocabulary:
             sounding |= told | {word for word in words if not term.pattern or len(word) >= _SHORT}
         if not term.pattern:
             innocent |= {phrase for phrase in map(fold.text, term.exceptions) if folded not in phrase}
-    terms = {fold.text(term.text) for term in lexicon.terms if not term.pattern}
+    terms = {fold.text(term.text) for term in gently(lexicon.terms) if not term.pattern}
     return Vocabulary(every, sounding, innocent, terms)

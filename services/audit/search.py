@@ -4,15 +4,17 @@ import re
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.audit import patterns
-from services.audit.gate import Gate, Lists
+from services.audit.gate import Gate
 from services.audit.lexicon import Lexicon, Term
 from services.audit.reading.forms import Fold
 from services.audit.reading.scan import Scan
 from services.audit.reading.words import ordinary
+from services.audit.yielding import gently
 
 # Ends of exceptions behind the beginning of a hit that may still be of one around it.
 _LONGEST = 64
@@ -20,10 +22,10 @@ _LONGEST = 64
 _SHORT = 3
 _Match = Callable[[str, int], re.Match[str] | None]
 _Excused = tuple[str, str]
+_Laid = tuple["array[int]", "array[int]"]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A term in a folded text, from `start` to `end` (exclusive)."""
 
     start: int
@@ -58,8 +60,8 @@ class _Ways:
     def add(self, terms: Iterable[Term]) -> None:
         """Add all ways of some patterns."""
         # Lexicon.of() sees to it that each has some.
-        every = [(term, way) for term in terms for way in patterns.facts(term.pattern).ways]
-        for term, way in sorted(every, key=lambda one: one[1].others is None):
+        every = [(term, way) for term in gently(terms) for way in patterns.facts(term.pattern).ways]
+        for term, way in gently(sorted(every, key=lambda one: one[1].others is None)):
             anchors, number = way.anchors, len(self.patterns)
             self.patterns.append(
                 _Pattern(term, patterns.facts(term.pattern).compiled.match, anchors.least, anchors.most)
@@ -79,9 +81,9 @@ class Search:
     def __init__(self, lexicon: Lexicon, fold: Fold, phrases: list[str]) -> None:
         ways = _Ways()
         ways.add(term for term in lexicon.terms if term.pattern)
-        terms: dict[str, list[Term]] = defaultdict(list)
-        excuses: dict[str, list[_Excused]] = defaultdict(list)
-        for term in lexicon.terms:
+        terms: defaultdict[str, list[Term]] = defaultdict(list)
+        excuses: defaultdict[str, list[_Excused]] = defaultdict(list)
+        for term in gently(lexicon.terms):
             folded = fold.text(term.text)
             if not term.pattern:
                 terms[folded].append(term)
@@ -90,19 +92,13 @@ class Search:
                     excuses[exception].append((term.category, term.text))
         phrases.extend(dict.fromkeys([*terms, *ways.called, *excuses, *ways.opened]))
         self._patterns = ways.patterns
-        self._gate = Gate(
-            ways.before,
-            ways.behind,
-            _lists(ways.called.get(one, ()) for one in phrases),
-            _lists(ways.opened.get(one, ()) for one in phrases),
-            bytes(one in terms or one in excuses for one in phrases),
-        )
         # By the place of a phrase that means something besides what patterns do with it.
         self._means = {
             place: (tuple(terms.get(one, ())), tuple(excuses.get(one, ())))
-            for place, one in enumerate(phrases)
+            for place, one in enumerate(gently(phrases))
             if one in terms or one in excuses
         }
+        self._gate = Gate(ways.before, ways.behind, *_laid(phrases, ways, self._means))
 
     def hits(self, scan: Scan) -> list[Hit]:
         """The terms in a scanned text, without those that an exception excuses."""
@@ -110,10 +106,11 @@ class Search:
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
         text = scan.text
         tries, others = self._gate.open(scan.phrases, len(text))
-        # Where a match of an expression ends, 0 for none: several of its words may call for the same one.
-        tried: dict[tuple[int, int], int] = {}
+        # By term, where a match that begins somewhere ends, 0 for none: several words may call for the same one.
+        tried: dict[int, dict[int, int]] = {}
         for start, number in tries:
-            _match_around(text, start, self._patterns[number], hits, tried)
+            pattern = self._patterns[number]
+            _match_around(text, start, pattern, hits, tried.setdefault(id(pattern.term), {}))
         for start, end, place in others:
             terms, exceptions = self._means[place]
             if terms and not _straddles(text, start, end):
@@ -123,27 +120,29 @@ class Search:
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _lists(lists: Iterable[Sequence[int]]) -> Lists:
-    joined, begins = array("i"), array("i", [0])
-    for one in lists:
-        joined.extend(one)
-        begins.append(len(joined))
-    return joined, begins
+def _laid(phrases: Sequence[str], ways: _Ways, means: Container[int]) -> _Laid:
+    """What the gate wants to know of the phrases: its `words` and `lists`."""
+    # First the list of those that are nothing to patterns.
+    words, lists = array("i"), array("i", [0])
+    for number, one in enumerate(gently(phrases)):
+        places = []
+        for wanted in (ways.called.get(one), ways.opened.get(one)):
+            places.append(len(lists) if wanted else 0)
+            lists.extend([len(wanted), *wanted] if wanted else [])
+        words.extend([2 * places[0] + (number in means), places[1]])
+    return words, lists
 
 
-def _match_around(
-    text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[tuple[int, int], int]
-) -> None:
+def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[int, int]) -> None:
     """Adds the matches that have the anchor so far behind their beginning, but none within one that begins before it:
     that may be another way's, and excused."""
     reached = 0
     for start in range(max(0, anchor - pattern.most), anchor - pattern.least + 1):
-        key = id(pattern.term), start
-        end = tried.get(key)
+        end = tried.get(start)
         if end is None:
             match = pattern.matches(text, start)
             end = match.end() if match and not _straddles(text, start, match.end()) else 0
-            tried[key] = end
+            tried[start] = end
             if end > reached:
                 hits.append(Hit(start, end, pattern.term))
         reached = max(reached, end)
@@ -152,20 +151,19 @@ def _match_around(
 def _is_part_of_another(text: str, start: int, end: int, term: Term) -> bool:
     """Whether a digit of the span goes on outside, or a Latin letter does where the term has a boundary."""
     before, after = text[start - 1 : start] + text[start], text[end - 1 : end + 1]
-    return any(
-        len(pair) > 1 and pair.isascii() and pair.isalnum() and (term.boundary or pair.isdigit())
-        for pair in (before, after)
-    )
+    for pair in (before, after):
+        if len(pair) > 1 and pair.isascii() and pair.isalnum() and (term.boundary or pair.isdigit()):
+            return True
+    return False
 
 
 def _straddles(text: str, start: int, end: int) -> bool:
     """Whether a short term is the end of an ordinary word and the beginning of the next: 放假|货运."""
     if end - start > _SHORT or start == 0:
         return False
-    before = text[start - 1 : start + 1], text[max(0, start - 2) : start + 1]
-    after = text[end - 1 : end + 1], text[end - 1 : end + 2]
     words = ordinary()
-    return any(word in words for word in before) and any(word in words for word in after)
+    is_end = text[start - 1 : start + 1] in words or text[max(0, start - 2) : start + 1] in words
+    return is_end and (text[end - 1 : end + 1] in words or text[end - 1 : end + 2] in words)
 
 
 def _not_excused(hits: Sequence[Hit], excuses: dict[_Excused, list[tuple[int, int]]]) -> Iterator[Hit]:

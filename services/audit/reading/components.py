@@ -12,6 +12,7 @@ from services.audit.reading.edits import Edit, applied
 from services.audit.reading.scan import Scan, leftmost_longest
 from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import ordinary, rows
+from services.audit.yielding import gently
 
 # An expression for a word with its characters written more often, a group for each run, and how long the word has them.
 _Runs = tuple[re.Pattern[str], tuple[int, ...]]
@@ -34,21 +35,22 @@ class Components:
         written: dict[str, tuple[str, str]] = {}
         self._of_radicals: set[str] = set()
         if steps.SPLIT in enabled:
-            for parts, character, kind in rows("splits.tsv"):
+            for parts, character, kind in gently(rows("splits.tsv")):
                 if character in wanted and _is_split(parts):
                     written.setdefault(parts, (character, steps.SPLIT))
                     if kind == "radical":
                         self._of_radicals.add(parts)
+        # Words that have a character twice themselves, by their first two characters that differ.
         self._doubled: dict[str, list[str]] = {}
         if steps.REPEAT in enabled:
-            for character in filter(str.isalpha, wanted):
+            for character in gently(filter(str.isalpha, wanted)):
                 written.setdefault(character * 2, (character, steps.REPEAT))
-            for word in terms:
+            for word in gently(terms):
                 if len(set(word)) > 1 and any(one == other for one, other in pairwise(word)):
-                    self._doubled.setdefault(word[0], []).append(word)
+                    self._doubled.setdefault(_first_two(word, 0), []).append(word)
         disguises.extend(written)
         self._meant = list(written.values())
-        words = [word for word in vocabulary if len(word) > 1]
+        words = [word for word in gently(vocabulary) if len(word) > 1]
         self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
         self._longest = max(map(len, words), default=0)
 
@@ -58,8 +60,8 @@ class Components:
         if not scan.disguises:
             return edits
         text = scan.text
-        place = 0
-        for start, end, index in leftmost_longest(one for one in scan.disguises if one[2] < len(self._meant)):
+        place, count = 0, len(self._meant)
+        for start, end, index in leftmost_longest([one for one in scan.disguises if one[2] < count]):
             if start < place:
                 continue
             meant, step = self._meant[index]
@@ -118,7 +120,7 @@ class Components:
 
     def _of_doubled(self, text: str, start: int, edits: list[Edit]) -> int:
         """The same for a word that has a character twice itself, such as 飘飘然; 0 if none is there."""
-        for word in self._doubled.get(text[start], ()):
+        for word in self._doubled.get(_first_two(text, start), ()) if self._doubled else ():
             expression, lengths = _runs(word)
             match = expression.match(text, start)
             if match:
@@ -164,6 +166,14 @@ def _of_run(text: str, start: int, edits: list[Edit]) -> int:
     if not text[start].isascii() or text[start].isdigit() or end - start >= _LETTERS:
         edits.append((start + 1, end, "", steps.REPEAT))
     return end
+
+
+def _first_two(text: str, start: int) -> str:
+    """The first two characters from there on that differ."""
+    end = start + 1
+    while end < len(text) and text[end] == text[start]:
+        end += 1
+    return text[start] + text[end : end + 1]
 
 
 def _start_of_run(text: str, start: int, least: int) -> int:

@@ -11,7 +11,7 @@ from services.audit.reading.words import rows
 
 BREAK = ","
 # Kept as they are where the table keeps them, and dropped again unless they hold a number together.
-_LOOSE = re.compile(r"(?<![0-9])[.\-+%]|[.\-+](?![0-9])")
+_LOOSE = re.compile(r"[.\-+%](?:(?<![0-9].)|(?<!%)(?![0-9]))")
 # What parts the characters of one Chinese word; a comma or a colon parts words.
 _BETWEEN = re.compile(r"[^\w,.:;!?@](?<=[㐀-鿿].)[^\w,.:;!?@]{0,3}(?=[㐀-鿿])", re.DOTALL)
 _KEPT = frozenset(".-+%")
@@ -121,7 +121,10 @@ def _form(text: str, table: Table, loose: re.Pattern[str]) -> Form:
     for place, character in enumerate(text):
         piece = table[ord(character)]
         pieces.append(piece)
-        places.extend([place] * len(piece))
+        if len(piece) == 1:
+            places.append(place)
+        else:
+            places.extend([place] * len(piece))
     folded = "".join(pieces)
     kept: list[str] = []
     kept_places: list[int] = []

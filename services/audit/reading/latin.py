@@ -3,14 +3,15 @@
 import re
 from collections.abc import Collection
 from functools import lru_cache, partial
+from string import ascii_lowercase, digits
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
+from services.audit.reading.letters import Marks
 from services.audit.reading.scan import Scan
 from services.audit.reading.syllables import REMEMBERED, spoken
 
-# What has letters and digits.
-_TOKEN = re.compile("(?<![a-z0-9])(?:[a-z]++[0-9]|[0-9]++[a-z])[a-z0-9]*+")
+_MARKS = Marks(dict.fromkeys(ascii_lowercase + digits, 1))
 _LETTERS = str.maketrans("013456789", "oieasbtbg")
 # Between letters a digit is none: t0p1.
 _INNER = re.compile(r"(?<=[a-z])[0-9]+(?=[a-z])")
@@ -39,10 +40,14 @@ class Latin:
         found: list[Edit] = []
         if not scan.has_letters:
             return found
-        for match in _TOKEN.finditer(scan.text):
-            token = match[0]
+        for start, end in _MARKS.runs(scan.text, 1, 2):
+            token = scan.text[start:end]
+            if token.isalpha() or token.isdigit():
+                continue
             letters = self._read(token) if len(token) <= REMEMBERED else self._letters(token)
-            for index, (old, new) in enumerate(zip(token, letters, strict=True), match.start()):
+            if letters == token:
+                continue
+            for index, (old, new) in enumerate(zip(token, letters, strict=True), start):
                 if old != new:
                     found.append((index, index + 1, new, steps.LEET))
         return found

@@ -10,7 +10,6 @@ cdef class Translation:
 
     @cython.locals(
         buffer=bytearray,
-        written="unsigned char[::1]",
         pieces=list,
         size=cython.Py_ssize_t,
         point=cython.uint,
@@ -39,5 +38,15 @@ cdef class Marks:
     cpdef Py_ssize_t longest(
         self, str text, unsigned long long mark, unsigned long long between, Py_ssize_t most
     ) except -1
+
+    @cython.locals(
+        runs=list,
+        start=cython.Py_ssize_t,
+        place=cython.Py_ssize_t,
+        point=cython.uint,
+        character=cython.Py_UCS4,
+        marks=cython.ulonglong,
+    )
+    cpdef list runs(self, str text, unsigned long long mark, Py_ssize_t least)
 
 cdef str _text(bytearray buffer, Py_ssize_t size)

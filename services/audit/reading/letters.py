@@ -52,14 +52,13 @@ class Translation:
         pieces: list[str] = []
         # In UTF-16, low byte first.
         buffer = bytearray(2 * len(text))
-        written = buffer
         size = 0
         for character in text:
             point = ord(character)
             code = self._codes[point] if point < _BASIC else _OTHER
             if code < _OTHER:
-                written[size] = code & 0xFF
-                written[size + 1] = code >> 8
+                buffer[size] = code & 0xFF
+                buffer[size + 1] = code >> 8
                 size += 2
             elif code == _OTHER:
                 pieces.append(_text(buffer, size))
@@ -102,13 +101,7 @@ class Marks:
         return found
 
     def longest(self, text: str, mark: int, between: int, most: int) -> int:
-        """How many characters with the mark follow each other with at most so many with the mark `between` in a gap.
-
-        No less than the true number; without a compiler nothing is counted, for it would not be quicker than what it
-        spares.
-        """
-        if not IS_COMPILED:
-            return len(text)
+        """How many characters with the mark follow each other with at most so many with the mark `between` in a gap."""
         longest = run = gap = 0
         for character in text:
             point = ord(character)
@@ -122,6 +115,22 @@ class Marks:
             else:
                 run = gap = 0
         return longest
+
+    def runs(self, text: str, mark: int, least: int) -> list[tuple[int, int]]:
+        """From where to where (exclusive) at least so many characters with the mark stand together."""
+        runs: list[tuple[int, int]] = []
+        start = place = 0
+        for character in text:
+            point = ord(character)
+            marks = self._sets[self._numbers[point]] if point < _BASIC else 0
+            if not marks & mark:
+                if place - start >= least:
+                    runs.append((start, place))
+                start = place + 1
+            place += 1
+        if place - start >= least:
+            runs.append((start, place))
+        return runs
 
 
 def _of(table: Lookup, point: int) -> str:

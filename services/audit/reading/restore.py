@@ -6,7 +6,7 @@ which is quick and all that honest copy needs, or, where something was found in 
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
 
@@ -21,6 +21,7 @@ from services.audit.reading.shapes import Shapes
 from services.audit.reading.sounds import Sounds, Vocabulary
 from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import emoji_words
+from services.audit.yielding import gently
 
 # What characters are: the first of an emoji that stands for a word, signs that may stand for a letter.
 _EMOJI, _SIGN = 1, 2
@@ -29,14 +30,22 @@ _MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
 _SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A character of the second reading, the original span that it came from, and the steps that made it."""
 
     text: str
     start: int
     end: int
     steps: frozenset[str] = frozenset()
+
+
+class Reading(NamedTuple):
+    """Another reading of a text, and what makes it: edits of the text itself, and others of its folded clauses, each
+    of what those before it left."""
+
+    scan: Scan
+    before: Sequence[Edit]
+    edits: Sequence[Sequence[Edit]]
 
 
 class Restorer:
@@ -48,8 +57,9 @@ class Restorer:
     def __init__(self, vocabulary: Vocabulary, fold: Fold, phrases: Collection[str]) -> None:
         self._fold = fold
         enabled = fold.enabled
-        han = {word for word in vocabulary.words if not word.isascii()}
-        self._latin = Latin({word for word in vocabulary.words if word.isascii()})
+        self._with_spread = steps.SYMBOLS in enabled
+        han = {word for word in gently(vocabulary.words) if not word.isascii()}
+        self._latin = Latin({word for word in gently(vocabulary.words) if word.isascii()})
         self._emoji = [*emoji_words().items()] if steps.EMOJI_WORD in enabled else []
         marked = {emoji[0]: _EMOJI for emoji, _ in self._emoji}
         if steps.LEET in enabled:
@@ -69,30 +79,28 @@ class Restorer:
         self.scanner = Scanner(phrases, disguises)
         self._sounds = Sounds(vocabulary, enabled) if enabled & {steps.HOMOPHONE, steps.PINYIN} else None
 
-    def readings(self, text: str, plain: Scan) -> list[Scan]:
+    def readings(self, text: str, plain: Scan) -> list[Reading]:
         """The other readings of a text whose clauses are scanned: mostly one; none if there is nothing to restore."""
         before = self._before(text, plain.text)
         scan = self.scanner.scan(self._fold.text(applied(text, before))) if before else plain
+        made: list[Sequence[Edit]] = []
         for editor in self._editors:
             edits = editor(scan)
             if edits:
+                made.append(edits)
                 scan = self.scanner.scan(applied(scan.text, edits))
         several = self._sounds.edits(scan) if self._sounds else []
         if several:
-            return [self.scanner.scan(applied(scan.text, edits)) for edits in several]
-        return [] if scan.text == plain.text else [scan]
+            return [Reading(self.scanner.scan(applied(scan.text, edits)), before, (*made, edits)) for edits in several]
+        return [] if scan.text == plain.text else [Reading(scan, before, made)]
 
-    def cells(self, text: str, number: int) -> list[Cell]:
-        """The same as readings()[number], with where each character came from."""
+    def cells(self, text: str, reading: Reading) -> list[Cell]:
+        """A reading of a text with where each character came from."""
         cells = [Cell(character, place, place + 1) for place, character in enumerate(text)]
-        cells = self._folded(_edited(cells, self._before(text, self._fold.text(text))))
-        for editor in self._editors:
-            cells = _edited(cells, editor(self._scanned(cells)))
-        several = self._sounds.edits(self._scanned(cells)) if self._sounds else []
-        return _edited(cells, several[number]) if several else cells
-
-    def _scanned(self, cells: Sequence[Cell]) -> Scan:
-        return self.scanner.scan("".join(cell.text for cell in cells))
+        cells = self._folded(_edited(cells, reading.before))
+        for edits in reading.edits:
+            cells = _edited(cells, edits)
+        return cells
 
     def _before(self, text: str, clauses: str) -> list[Edit]:
         """What folding would drop or make alike: emoji that stand for words, signs that stand for letters, and
@@ -104,10 +112,10 @@ class Restorer:
             edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
         if marks & _SIGN:
             edits.extend(self._latin.signs(text))
-        if steps.SYMBOLS in self._fold.enabled and _MAYBE_SPREAD.search(clauses):
+        if self._with_spread and _MAYBE_SPREAD.search(clauses):
             letters = {edit[0] for edit in edits}
             edits.extend(edit for edit in _spread(text) if edit[0] not in letters)
-        return sorted(edits)
+        return sorted(edits) if edits else edits
 
     def _folded(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells of what Fold.text() makes of their characters."""

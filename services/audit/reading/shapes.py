@@ -6,6 +6,7 @@ from services.audit.reading import steps
 from services.audit.reading.edits import Edit
 from services.audit.reading.scan import Scan, leftmost_longest
 from services.audit.reading.words import ordinary, rows
+from services.audit.yielding import gently
 
 
 class Shapes:
@@ -18,14 +19,14 @@ class Shapes:
         # What is written, and the edit of it, as if it stood at the beginning.
         edits = dict(_variants(vocabulary, ordinary().union(innocent)))
         disguises.extend(edits.keys() - disguises)
-        self._edits = [edits.get(word) for word in disguises]
+        self._edits = [edits.get(word) for word in gently(disguises)]
 
     def edits(self, scan: Scan) -> list[Edit]:
         """The characters to replace in a text."""
         if not scan.disguises:
             return []
         edits: list[Edit] = []
-        for start, _, index in leftmost_longest(one for one in scan.disguises if self._edits[one[2]]):
+        for start, _, index in leftmost_longest([one for one in scan.disguises if self._edits[one[2]]]):
             edit = self._edits[index]
             if edit and not _is_ordinary(scan.text, start + edit[0]):
                 edits.append((start + edit[0], start + edit[1], *edit[2:]))
@@ -35,11 +36,11 @@ class Shapes:
 def _variants(vocabulary: Collection[str], innocent: Collection[str]) -> Iterator[tuple[str, Edit]]:
     """Each word with one character replaced by one that looks like it."""
     alike: dict[str, list[str]] = {}
-    for written, meant in rows("shapes.tsv"):
+    for written, meant in gently(rows("shapes.tsv")):
         alike.setdefault(meant, []).append(written)
     # Few are different.
     edits: dict[tuple[int, str], Edit] = {}
-    for word in vocabulary:
+    for word in gently(vocabulary):
         for place, character in enumerate(word):
             for other in alike.get(character, ()):
                 variant = word[:place] + other + word[place + 1 :]

@@ -25,10 +25,11 @@ class Sieve:
     def parted(self, found: list[Found]) -> tuple[list[Found], list[Found]]:
         """The phrases, and the disguises by their places."""
         disguises: list[Found] = []
-        for start, end, number in found:
+        for one in found:
+            number = one[2]
             if number >= self._first:
-                disguises.append((start, end, self._disguises[number - self._first]))
+                disguises.append((one[0], one[1], self._disguises[number - self._first]))
             elif self._is_also[number]:
-                disguises.append((start, end, self._also[number]))
+                disguises.append((one[0], one[1], self._also[number]))
         # Most texts have no disguise.
         return [one for one in found if one[2] < self._first] if disguises else found, disguises

@@ -1,30 +1,25 @@
 """Words written by their sound: in Latin letters, or with other characters that sound alike."""
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 
 from daachorse import CharwiseDoubleArrayAhoCorasick
 
 from services.audit.reading import steps
 from services.audit.reading.edits import Edit
-from services.audit.reading.scan import Scan
+from services.audit.reading.homophones import SHORTEST, SURE, Homophones
+from services.audit.reading.scan import LETTERS, Scan
 from services.audit.reading.syllables import NOTHING, NUMERALS, exact, numerals, private, sounding, spoken
 from services.audit.reading.words import ordinary
+from services.audit.yielding import gently
 
 # Of one way to read a span: how far that goes, whether it is no term, the word, and the edits.
 _Option = tuple[int, bool, str, list[Edit]]
 # Words that are spelt have no more characters than this before or behind a syllable.
 _FAR = 12
-_LATIN = re.compile("[a-z]{2,}")
-# From so many characters on, a word may be written with none of its own.
-_SURE = 4
-# Words this short are written with others of the very same syllable, or there would be too many.
-_SHORTEST = 2
-# Ways to write a word, of which a hostile text might make up any number.
-_REMEMBERED = 4096
+# One has so many letters at least.
+_SYLLABLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +40,12 @@ class _Spoken:
 
     def __init__(self, words: Collection[str], numerals: Mapping[int, str] | None = None) -> None:
         by_sound: dict[str, list[str]] = {}
-        for word in sorted(words):
+        for word in gently(sorted(words)):
             if len(word) > 1 and not word.isascii():
                 by_sound.setdefault(sounding(word), []).append(word)
                 if numerals and any(map(str.isdigit, word)):
                     by_sound.setdefault(sounding(word).translate(numerals), []).append(word)
-        self.words = [*map(tuple, by_sound.values())]
+        self.words = [*map(tuple, gently(by_sound.values()))]
         self.automaton = CharwiseDoubleArrayAhoCorasick(list(by_sound) or [NOTHING])
 
 
@@ -65,8 +60,7 @@ class Sounds:
         self._some = {sound: chr(point) for point, sound in reversed(private()[0].items())}
         # All words may be spelt, but few texts have Latin letters.
         self._spelt = _Spoken(self._words, numerals())
-        self._alike = _Spoken(self._sounding)
-        self._homophones = _homophones(self._alike.words, self._sounding, self._innocent)
+        self._homophones = Homophones(self._sounding, self._innocent)
 
     def edits(self, scan: Scan) -> list[list[Edit]]:
         """An edit for each character that is not written as in the word; of words that overlap, the longest has it.
@@ -74,36 +68,32 @@ class Sounds:
         Where several words sound alike there are up to three such lists, that with the nearest words first.
         """
         text = scan.text
-        said, places, spelt = self._said(text) if scan.has_letters else (sounding(text), None, [])
         found: dict[tuple[int, int], list[_Option]] = {}
-        meant = self._homophones
-        for start, end, index in self._alike.automaton.find_overlapping(said):
-            first, last = (start, end) if places is None else (places[start], places[end])
-            if last - first != end - start:
-                continue
-            written = text[first:last]
-            for word in meant(written, index):
-                edits = self._edits(text, first, written, word)
-                if edits:
-                    found.setdefault((start, end), []).append(self._option(text, word, edits))
+        said, places, spelt = self._said(text) if scan.has_letters else (text, None, [])
+        for first, word in self._homophones.meant(text):
+            start = first if places is None else _place_of(places, first, len(word))
+            edits = self._edits(text, first, word) if start >= 0 else []
+            if edits:
+                found.setdefault((start, start + len(word)), []).append(self._option(text, word, edits))
         if places is not None:
             self._find_spelt(text, said, places, spelt, found)
         if not found:
             return []
         several = _without_overlaps(found)
-        return several if places is None else [self._whole(said, places, edits) for edits in several]
+        return several if places is None else [self._whole(said, places, spelt, edits) for edits in several]
 
-    def _whole(self, said: str, places: Sequence[int], edits: list[Edit]) -> list[Edit]:
+    def _whole(self, said: str, places: Sequence[int], spelt: Sequence[int], edits: list[Edit]) -> list[Edit]:
         """The edits with some character for each syllable beside a spelt word that is in none: 5weihaoyou."""
         edited = {edit[:2] for edit in edits}
-        spans = list(pairwise(places))
-        for order in (range(1, len(spans)), range(len(spans) - 2, -1, -1)):
-            for number in order:
-                (start, end), beside = spans[number], spans[number - order.step]
-                is_spelt = end - start > 1 and beside[1] - beside[0] > 1
-                if is_spelt and beside in edited and (start, end) not in edited and said[number] in self._some:
-                    edited.add((start, end))
-                    edits.append((start, end, self._some[said[number]], steps.PINYIN))
+        for step, numbers in ((-1, spelt), (1, spelt[::-1])):
+            for number in numbers:
+                span, beside = (places[number], places[number + 1]), number + step
+                if not 0 <= beside < len(said) or span in edited or said[number] not in self._some:
+                    continue
+                other = places[beside], places[beside + 1]
+                if other in edited and other[1] - other[0] > 1:
+                    edited.add(span)
+                    edits.append((*span, self._some[said[number]], steps.PINYIN))
         return sorted(edits)
 
     def _find_spelt(
@@ -132,27 +122,28 @@ class Sounds:
         return far, word not in self._sounding, word, edits
 
     def _said(self, text: str) -> tuple[str, list[int] | None, list[int]]:
-        """The text as it sounds and, if Latin letters are syllables in it, where each of its sounds begins and which
-        of them are spelt."""
-        whole = sounding(text)
+        """The text as it sounds if Latin letters are syllables in it, where each of its sounds begins and which of
+        them are spelt."""
+        whole = ""
         sounds: list[str] = []
         places: list[int] = []
         spelt: list[int] = []
         place = 0
-        for match in _LATIN.finditer(text) if self._with_pinyin else ():
-            syllables = spoken(match[0])
+        for start, end in LETTERS.runs(text, 1, _SYLLABLE) if self._with_pinyin else ():
+            syllables = spoken(text[start:end])
             if not syllables:
                 continue
-            sounds.append(whole[place : match.start()])
-            places.extend(range(place, match.start()))
-            place = match.start()
+            whole = whole or sounding(text)
+            sounds.append(whole[place:start])
+            places.extend(range(place, start))
+            place = start
             for sound, length in syllables:
                 sounds.append(sound)
                 spelt.append(len(places))
                 places.append(place)
                 place += length
         if not spelt:
-            return whole, None, spelt
+            return text, None, spelt
         sounds.append(whole[place:])
         places.extend(range(place, len(text) + 1))
         return "".join(sounds), places, spelt
@@ -168,31 +159,39 @@ class Sounds:
             else:
                 by_sound += end - start == 1
                 edits.append((start, end, character, steps.PINYIN if end - start > 1 else steps.HOMOPHONE))
-        if len(word) == _SHORTEST and not all(_is_same(text[start:end], meant) for start, end, meant, _ in edits):
+        if len(word) == SHORTEST and not all(_is_same(text[start:end], meant) for start, end, meant, _ in edits):
             return []
         if by_sound:
             return edits if same and word in self._sounding else []
         return edits if _is_pinyin(text, places[0], places[-1], same, len(edits)) else []
 
-    def _edits(self, text: str, first: int, written: str, word: str) -> list[Edit]:
-        changed = [index for index, pair in enumerate(zip(written, word, strict=True)) if pair[0] != pair[1]]
-        if len(word) < _SURE and self._is_innocent(text, first, first + len(word) - 1, changed):
+    def _edits(self, text: str, first: int, word: str) -> list[Edit]:
+        changed = [index for index, character in enumerate(word) if character != text[first + index]]
+        if len(word) < SURE and self._is_innocent(text, first, first + len(word) - 1, changed):
             return []
         return [(first + index, first + index + 1, word[index], steps.HOMOPHONE) for index in changed]
 
     def _is_innocent(self, text: str, first: int, last: int, changed: Sequence[int]) -> bool:
         """Whether a changed character makes an ordinary word with a neighbour, or another with one outside."""
         innocent, words = self._innocent, ordinary()
-        around = range(-1, 1)
-        if last - first + 1 == _SHORTEST:
+        around: tuple[int, ...] = (-1, 0)
+        if last - first + 1 == SHORTEST:
             # Either character, and what stands beside both.
-            changed, around = (0,), range(-1, _SHORTEST)
+            changed, around = (0,), (-1, 0, 1)
         for index in changed:
             for place in around:
                 pair = text[max(0, first + index + place) : first + index + place + 2]
                 if pair in words or pair in innocent:
                     return True
         return False
+
+
+def _place_of(places: Sequence[int], first: int, length: int) -> int:
+    """Which sound begins there, if so many characters from there on have one each; -1 if they have not."""
+    place = bisect_left(places, first)
+    last = place + length
+    is_each = last < len(places) and places[place] == first and places[last] == first + length
+    return place if is_each else -1
 
 
 def _windows(spelt: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
@@ -209,37 +208,10 @@ def _windows(spelt: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
 
 def _is_pinyin(text: str, start: int, end: int, same: int, spelt: int) -> bool:
     """Two syllables may be any foreign word or name, and so they must stand alone."""
-    if same or spelt > _SHORTEST:
+    if same or spelt > SHORTEST:
         return True
     around = text[start - 1 : start] + text[end : end + 1]
     return not any(character.isascii() and character.isalpha() for character in around)
-
-
-def _homophones(
-    words: Sequence[tuple[str, ...]], sounding: Set[str], innocent: Set[str]
-) -> Callable[[str, int], tuple[str, ...]]:
-    """What tells which words of a sound are meant by characters that have it; mostly none.
-
-    It remembers, for most of what sounds like a word is one of few ordinary ones.
-    """
-
-    @lru_cache(maxsize=_REMEMBERED)
-    def meant(written: str, sound: int) -> tuple[str, ...]:
-        if written in sounding or written in innocent or written in ordinary():
-            return ()
-        return tuple(word for word in words[sound] if _may_be_meant(written, word))
-
-    return meant
-
-
-def _may_be_meant(written: str, word: str) -> bool:
-    """Whether characters that sound like a word are near enough to it: one of a short word's own is among them."""
-    changed = [pair for pair in zip(written, word, strict=True) if pair[0] != pair[1]]
-    if len(word) >= _SURE:
-        return True
-    if len(changed) == len(word):
-        return False
-    return len(word) > _SHORTEST or all(exact().get(one) == exact().get(other) for one, other in changed)
 
 
 def _is_same(written: str, meant: str) -> bool:
