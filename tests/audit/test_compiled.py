@@ -202,12 +202,12 @@ def test_words_are_meant_where_their_sounds_stand_with_a_character_of_their_own(
     for pair in pairs:
         begun[pair >> 3] |= 1 << (pair & 7)
     told = (
-        array("H", (points.get(point, 0) for point in range(0x10000))),
+        array("I", (points.get(point, 0) for point in range(0x10000))),
         {point: number for point, number in points.items() if point >= 0x10000},
         row,
         bytes(begun),
         array("i", (bisect_left(pairs, pair) for pair in range(size + 1))),
-        array("H", (points[ord(word[2])] if len(word) > 2 else 0 for word in numbered)),
+        array("I", (points[ord(word[2])] if len(word) > 2 else 0 for word in numbered)),
         array("i", accumulate(map(len, numbered), initial=0)),
         array("i", map(ord, "".join(numbered))),
         sure,

@@ -88,6 +88,19 @@ def test_an_ordinary_word_is_no_homophone() -> None:
     assert found("大唛跳舞", matcher("大麻")) == [("大麻", "大唛")]
 
 
+def test_a_character_of_an_ordinary_word_is_no_other_that_looks_like_it() -> None:
+    search = matcher("年入百万")
+    assert found("每年人百万", search) == [("年入百万", "年人百万")]
+    assert found("成年人百万", search) == []
+
+
+def test_there_may_be_any_number_of_sounds() -> None:
+    """Characters without a sound are each their own: more than two bytes tell apart."""
+    characters = [chr(point) for point in [*range(0xAC00, 0xD7A4), *range(0x20000, 0x2D000)]]
+    terms = ["".join(characters[place : place + 100]) for place in range(0, len(characters), 100)]
+    assert [term for term, _ in found(terms[-1], matcher(*terms))] == [terms[-1]]
+
+
 def test_a_word_with_a_real_double_letter_is_found_plain_and_repeated() -> None:
     assert found("会员天天返现") == [("天天返现", "天天返现")]
     assert [term for term, _ in found("会员天天天返返现现")] == ["天天返现"]

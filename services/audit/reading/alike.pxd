@@ -4,12 +4,12 @@ cimport cython
 cdef unsigned int _BASIC
 
 cdef class Alike:
-    cdef const unsigned short[::1] _sounds
+    cdef const unsigned int[::1] _sounds
     cdef dict _beyond
     cdef Py_ssize_t _row
     cdef Py_ssize_t _mask
     cdef const int[::1] _begins
-    cdef const unsigned short[::1] _thirds
+    cdef const unsigned int[::1] _thirds
     cdef const unsigned char[::1] _begun
     cdef const int[::1] _places
     cdef const int[::1] _letters

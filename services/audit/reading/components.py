@@ -52,7 +52,7 @@ class Components:
         self._meant = list(written.values())
         words = [word for word in gently(vocabulary) if len(word) > 1]
         self._words = CharwiseDoubleArrayAhoCorasick(words or [NOTHING])
-        self._longest = max(map(len, words), default=0)
+        self._longest = _longest(words)
 
     def edits(self, scan: Scan) -> list[Edit]:
         """What to put together in a text, and what to leave out of it."""
@@ -92,9 +92,12 @@ class Components:
         windows: list[list[int]] = []
         moved = 0
         for start, end, character, _ in edits:
-            least, most = max(0, start + moved - self._longest), start + moved + self._longest
+            # What repeats belongs to the character before it.
+            place = start + moved - (not character)
+            longest = self._longest.get(new[place], 0)
+            least, most = max(0, place - longest + 1), place + longest
             if windows and least <= windows[-1][1]:
-                windows[-1][1] = most
+                windows[-1] = [min(least, windows[-1][0]), max(most, windows[-1][1])]
             else:
                 windows.append([least, most])
             moved += len(character) - (end - start)
@@ -130,6 +133,15 @@ class Components:
                 )
                 return match.end()
         return 0
+
+
+def _longest(words: Collection[str]) -> dict[str, int]:
+    """By a character, the length of the longest word that has it."""
+    longest: dict[str, int] = {}
+    for word in gently(words):
+        for character in word:
+            longest[character] = max(len(word), longest.get(character, 0))
+    return longest
 
 
 def _is_in_a_row(edits: list[Edit], number: int) -> bool:

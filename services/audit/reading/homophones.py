@@ -60,14 +60,14 @@ def _laid(words: Collection[str], numbered: list[str]) -> Alike:
         said = sounding(word)
         by_pair.setdefault((numbers[said[0]] * _ROW + numbers[said[1]]) % _PAIRS, []).append(word)
     sizes, begun = array("i", bytes(4 * (_PAIRS + 1))), bytearray(_PAIRS // 8)
-    thirds = array("H")
+    thirds = array("I")
     for pair in gently(sorted(by_pair)):
         sizes[pair + 1] = len(by_pair[pair])
         begun[pair >> 3] |= 1 << (pair & 7)
         for word in sorted(by_pair[pair]):
             numbered.append(word)
             thirds.append(numbers[sounding(word[2])] if len(word) > SHORTEST else 0)
-    sounds, beyond = array("H", bytes(2 * _BASIC)), dict[int, int]()
+    sounds, beyond = array("I", bytes(4 * _BASIC)), dict[int, int]()
     # What has no sound of its own sounds like itself.
     every = {ord(sound): sound for sound in numbers} | private()[0]
     for point, sound in gently(every.items()):

@@ -51,4 +51,9 @@ def _variants(vocabulary: Collection[str], innocent: Collection[str]) -> Iterato
 
 def _is_ordinary(text: str, place: int) -> bool:
     """Whether a character makes an ordinary word with its neighbours."""
-    return text[max(0, place - 1) : place + 1] in ordinary() or text[place : place + 2] in ordinary()
+    words = ordinary()
+    for length in (2, 3):
+        for start in range(max(0, place - length + 1), place + 1):
+            if text[start : start + length] in words:
+                return True
+    return False
