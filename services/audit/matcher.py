@@ -44,7 +44,6 @@ _CONTACT = re.compile(f"微信|vx|wx|v信|qq|扣扣|抖音|快手|小红书|电�
 _SHORT = 3
 # To the compiler `str` means that very type; whoever calls may have a kind of his own.
 _Text = str
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Matcher:
@@ -59,7 +58,7 @@ class Matcher:
 
     def find(self, text: _Text) -> list[Finding]:
         """Every finding, ordered by place; nested and overlapping ones are all there. Never raises."""
-        text = _well_formed(str(text))
+        text = str(text)
         found: dict[tuple[int, int, str, str], Finding] = {}
         for finding in self._every(text):
             # The first reading of the same words comes first and stays.
@@ -72,7 +71,7 @@ class Matcher:
             yield from self._plain(text, hits)
         readings = self._restorer.readings(text, plain)
         for reading in readings:
-            if hits := self._search.hits(reading.scan):
+            if hits := [hit for hit in self._search.hits(reading.scan) if reading.is_other(hit.start, hit.end)]:
                 yield from self._restored(text, reading, hits)
         kinds = contacts.possible(text, plain)
         if kinds:
@@ -167,15 +166,6 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
     return any(is_one(match.end(), hit.start) for match in before) or any(
         is_one(hit.end, match.start()) for match in behind
     )
-
-
-def _well_formed(text: str) -> str:
-    """The text with U+FFFD for lone surrogates, which the automata do not take; as long as it was."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text)
-    return text
 
 
 def _is_at_a_border(form: Form, hit: Hit) -> bool:

@@ -25,6 +25,7 @@ from services.audit.yielding import gently
 
 # What characters are: the first of an emoji that stands for a word, signs that may stand for a letter.
 _EMOJI, _SIGN = 1, 2
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
 # The same separator before and behind characters that stand alone: 方，圆，五，里.
 _SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
@@ -46,6 +47,19 @@ class Reading(NamedTuple):
     scan: Scan
     before: Sequence[Edit]
     edits: Sequence[Sequence[Edit]]
+
+    def is_other(self, start: int, end: int) -> bool:
+        """Whether that span of it may be written otherwise in the text; quick, and sure where the answer is no."""
+        if self.before or len(self.edits) != 1:
+            return True
+        moved = 0
+        for first, last, new, _ in self.edits[0]:
+            place = first + moved
+            # What is left out belongs to the character behind it.
+            if place < end and start < place + max(len(new), 1):
+                return True
+            moved += len(new) - (last - first)
+        return False
 
 
 class Restorer:
@@ -108,7 +122,7 @@ class Restorer:
         edits: list[Edit] = []
         marks = self._marks.of(text)
         if marks & _EMOJI:
-            found = self._emoji_found.find(text)
+            found = self._emoji_found.find(well_formed(text))
             edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
         if marks & _SIGN:
             edits.extend(self._latin.signs(text))
@@ -124,6 +138,15 @@ class Restorer:
             Cell(character, cells[start].start, cells[start].end, cells[start].steps)
             for character, start in zip(form.text, form.starts, strict=True)
         ]
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which the automata do not take; as long as it was."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def merged(text: str, cells: Sequence[Cell]) -> list[Cell]:
