@@ -1,19 +1,42 @@
 # What Cython need not find out when it compiles gate.py; the meaning stays the same.
 cimport cython
 
-cdef Py_ssize_t _PARTS
+cdef Py_ssize_t _PAIRS, _ROW, _PLACES, _PARTS
+cdef unsigned int _POINT
 cdef unsigned long long _ONE, _EVERY
 
+cdef class Traces:
+    cdef const unsigned int[::1] _numbers
+    cdef const unsigned char[::1] _begun
+    cdef Py_ssize_t _alone
+
+    @cython.locals(
+        traces="unsigned long long[::1]",
+        part="unsigned long long",
+        last="unsigned long long",
+        first=cython.Py_ssize_t,
+        second=cython.Py_ssize_t,
+        pair=cython.Py_ssize_t,
+        trace=cython.Py_ssize_t,
+        place=cython.Py_ssize_t,
+        character=cython.Py_UCS4,
+    )
+    cpdef object of(self, str text, int shift)
+
+    cdef Py_ssize_t _pair(self, Py_ssize_t first, Py_ssize_t second) noexcept
+
 cdef class Gate:
+    cdef Traces _traces
     cdef Py_ssize_t _count
     cdef const int[::1] _before
     cdef const int[::1] _behind
     cdef const int[::1] _words
+    cdef const int[::1] _needs
     cdef const int[::1] _lists
 
     @cython.locals(
         shift=cython.int,
-        parts="unsigned long long[::1]",
+        traces="const unsigned long long[::1]",
         start=cython.Py_ssize_t,
         word=cython.Py_ssize_t,
         entry=cython.Py_ssize_t,
@@ -24,7 +47,15 @@ cdef class Gate:
         tries=list,
         others=list,
     )
-    cpdef tuple open(self, list found, Py_ssize_t length)
+    cpdef tuple open(self, str text, list found)
 
-    @cython.locals(first=cython.Py_ssize_t, last=cython.Py_ssize_t)
-    cdef unsigned long long _around(self, Py_ssize_t start, Py_ssize_t pattern, int shift)
+    @cython.locals(
+        first=cython.Py_ssize_t,
+        last=cython.Py_ssize_t,
+        around="unsigned long long",
+        need=cython.Py_ssize_t,
+        place=cython.Py_ssize_t,
+        index=cython.Py_ssize_t,
+        trace="unsigned long long",
+    )
+    cdef bint _is_near(self, Py_ssize_t start, Py_ssize_t pattern, const unsigned long long[::1] traces, int shift)

@@ -24,8 +24,6 @@ _COMBINED = 40
 _TELLING = 3
 # How often digits' signs stand in 10,000 characters of promotions, roughly.
 _OFTEN = 500.0
-# What stands so often is near almost everywhere, and not worth to be looked for beside rarer words.
-_COMMON = 150.0
 # And what frequencies.tsv does not tell of: one character, two, and more.
 _RARELY = (2.0, 0.5, 0.1)
 
@@ -110,11 +108,7 @@ def _way(parts: Any) -> Way | None:
     found = sorted(_candidates(parts, (0, 0)), key=lambda one: one[1].frequency())
     if not found:
         return None
-    others = (
-        anchors.trimmed()
-        for part, anchors in found
-        if part != found[0][0] and sum(map(_frequency, anchors.words)) < _COMMON
-    )
+    others = (anchors.trimmed() for part, anchors in found if part != found[0][0])
     return Way(found[0][1].trimmed(), next(others, None))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.audit import patterns
-from services.audit.gate import Gate
+from services.audit.gate import Gate, Traces
 from services.audit.lexicon import Lexicon, Term
 from services.audit.reading.forms import Fold
 from services.audit.reading.scan import Scan
@@ -22,7 +22,6 @@ _LONGEST = 64
 _SHORT = 3
 _Match = Callable[[str, int], re.Match[str] | None]
 _Excused = tuple[str, str]
-_Laid = tuple["array[int]", "array[int]"]
 
 
 class Hit(NamedTuple):
@@ -45,17 +44,15 @@ class _Pattern:
 
 @dataclass(slots=True)
 class _Ways:
-    """The patterns by each of their ways, those first that need a word of another part besides.
-
-    By a word, the numbers of those that it calls for, and of those that need it.
-    """
+    """The patterns by each of their ways, those first that need a word of another part besides."""
 
     patterns: list[_Pattern] = field(default_factory=list)
-    # Of those that need one: how far before or behind the word that calls for them it may stand.
+    # Of those that need one: the words, and how far before or behind the word that calls for them it may begin.
+    needed: list[frozenset[str]] = field(default_factory=list)
     before: "array[int]" = field(default_factory=lambda: array("i"))
     behind: "array[int]" = field(default_factory=lambda: array("i"))
+    # By a word, the numbers of those that it calls for.
     called: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    opened: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, terms: Iterable[Term]) -> None:
         """Add all ways of some patterns."""
@@ -69,10 +66,9 @@ class _Ways:
             for word in anchors.words:
                 self.called[word].append(number)
             if others := way.others:
+                self.needed.append(others.words)
                 self.before.append(anchors.most - others.least)
                 self.behind.append(others.most - anchors.least)
-                for word in others.words:
-                    self.opened[word].append(number)
 
 
 class Search:
@@ -90,7 +86,7 @@ class Search:
             for exception in map(fold.text, term.exceptions):
                 if term.pattern or folded in exception:
                     excuses[exception].append((term.category, term.text))
-        phrases.extend(dict.fromkeys([*terms, *ways.called, *excuses, *ways.opened]))
+        phrases.extend(dict.fromkeys([*terms, *ways.called, *excuses]))
         self._patterns = ways.patterns
         # By the place of a phrase that means something besides what patterns do with it.
         self._means = {
@@ -98,14 +94,14 @@ class Search:
             for place, one in enumerate(gently(phrases))
             if one in terms or one in excuses
         }
-        self._gate = Gate(ways.before, ways.behind, *_laid(phrases, ways, self._means))
+        self._gate = _gate(phrases, ways, self._means)
 
     def hits(self, scan: Scan) -> list[Hit]:
         """The terms in a scanned text, without those that an exception excuses."""
         hits: list[Hit] = []
         excuses: dict[_Excused, list[tuple[int, int]]] = {}
         text = scan.text
-        tries, others = self._gate.open(scan.phrases, len(text))
+        tries, others = self._gate.open(text, scan.phrases)
         # By term, where a match that begins somewhere ends, 0 for none: several words may call for the same one.
         tried: dict[int, dict[int, int]] = {}
         for start, number in tries:
@@ -120,17 +116,20 @@ class Search:
         return [*_not_excused(hits, excuses)] if hits and excuses else hits
 
 
-def _laid(phrases: Sequence[str], ways: _Ways, means: Container[int]) -> _Laid:
-    """What the gate wants to know of the phrases: its `words` and `lists`."""
+def _gate(phrases: Sequence[str], ways: _Ways, means: Container[int]) -> Gate:
+    """What the phrases are to patterns, some of which mean something besides."""
+    traces = Traces(word for words in gently(ways.needed) for word in words)
     # First the list of those that are nothing to patterns.
-    words, lists = array("i"), array("i", [0])
+    words, needs, lists = array("i"), array("i"), array("i", [0])
     for number, one in enumerate(gently(phrases)):
-        places = []
-        for wanted in (ways.called.get(one), ways.opened.get(one)):
-            places.append(len(lists) if wanted else 0)
-            lists.extend([len(wanted), *wanted] if wanted else [])
-        words.extend([2 * places[0] + (number in means), places[1]])
-    return words, lists
+        called = ways.called.get(one)
+        words.append((2 * len(lists) if called else 0) + (number in means))
+        lists.extend([len(called), *called] if called else [])
+    for needed in gently(ways.needed):
+        every = {traces.of_word(word) for word in needed}
+        needs.append(len(lists))
+        lists.extend([len(every), *sorted(every)])
+    return Gate(traces, ways.before, ways.behind, words, needs, lists)
 
 
 def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[int, int]) -> None:
