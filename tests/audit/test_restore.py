@@ -6,6 +6,10 @@ from services.audit.evidence import Finding
 from services.audit.lexicon import FOLD, Lexicon, LocalizedText, Term
 from services.audit.matcher import Matcher
 from services.audit.reading import steps
+from services.audit.reading.components import Components
+from services.audit.reading.edits import Edit
+from services.audit.reading.scan import Scanner
+from services.audit.reading.shapes import Shapes
 
 REWRITE = LocalizedText("改写", "rewrite")
 WORDS = ("加微", "国家级", "治愈", "冰毒", "weixin", "top1", "casino", "年化收益", "点赞", "稳赚不赔", "天天返现")
@@ -106,6 +110,22 @@ def test_there_may_be_any_number_of_sounds() -> None:
 def test_a_word_with_a_real_double_letter_is_found_plain_and_repeated() -> None:
     assert found("会员天天返现") == [("天天返现", "天天返现")]
     assert [term for term, _ in found("会员天天天返返现现")] == ["天天返现"]
+
+
+def test_what_may_be_two_words_is_the_same_one_in_whatever_order_they_come() -> None:
+    def edits(order: int) -> list[list[Edit]]:
+        repeated: list[str] = []
+        doubled = ["加加微", "加微微"][::order]
+        components = Components(doubled, doubled, {steps.REPEAT}, repeated)
+        replaced: list[str] = []
+        shapes = Shapes(["未土", "末士"][::order], (), replaced)
+        return [
+            components.edits(Scanner((), repeated).scan("加加微微")),
+            shapes.edits(Scanner((), replaced).scan("末土")),
+        ]
+
+    assert all(edits(1))
+    assert edits(1) == edits(-1)
 
 
 def test_two_disguises_in_one_word_are_both_named() -> None:

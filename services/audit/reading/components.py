@@ -48,6 +48,9 @@ class Components:
             for word in gently(terms):
                 if len(set(word)) > 1 and any(one == other for one, other in pairwise(word)):
                     self._doubled.setdefault(_first_two(word, 0), []).append(word)
+        for alike in self._doubled.values():
+            # The first that is there is taken, and a vocabulary has no order.
+            alike.sort()
         disguises.extend(written)
         self._meant = list(written.values())
         words = [word for word in gently(vocabulary) if len(word) > 1]

@@ -17,7 +17,10 @@ class Shapes:
 
     def __init__(self, vocabulary: Collection[str], innocent: Collection[str], disguises: list[str]) -> None:
         # What is written, and the edit of it, as if it stood at the beginning.
-        edits = dict(_variants(vocabulary, ordinary().union(innocent)))
+        edits: dict[str, Edit] = {}
+        for written, edit in _variants(vocabulary, ordinary().union(innocent)):
+            # What may be two words is the same one whatever their order, which a vocabulary does not have.
+            edits[written] = min(edit, edits.get(written, edit))
         disguises.extend(edits.keys() - disguises)
         self._edits = [edits.get(word) for word in gently(disguises)]
 
