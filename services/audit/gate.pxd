@@ -2,16 +2,16 @@
 cimport cython
 
 cdef Py_ssize_t _PAIRS, _ROW, _PLACES, _PARTS
-cdef unsigned int _POINT
-cdef unsigned long long _ONE, _EVERY
+cdef unsigned int _BASIC
+cdef unsigned long long _ONE, _EVERY, _KNOWN
 
 cdef class Traces:
-    cdef const unsigned int[::1] _numbers
+    cdef const unsigned int[::1] _basic
+    cdef dict _numbers
     cdef const unsigned char[::1] _begun
     cdef Py_ssize_t _alone
 
     @cython.locals(
-        traces="unsigned long long[::1]",
         part="unsigned long long",
         last="unsigned long long",
         first=cython.Py_ssize_t,
@@ -19,9 +19,10 @@ cdef class Traces:
         pair=cython.Py_ssize_t,
         trace=cython.Py_ssize_t,
         place=cython.Py_ssize_t,
+        point=cython.uint,
         character=cython.Py_UCS4,
     )
-    cpdef object of(self, str text, int shift)
+    cpdef object tell(self, str text, int shift, unsigned long long[::1] parts, Py_ssize_t begin)
 
     cdef Py_ssize_t _pair(self, Py_ssize_t first, Py_ssize_t second) noexcept
 
@@ -36,7 +37,7 @@ cdef class Gate:
 
     @cython.locals(
         shift=cython.int,
-        traces="const unsigned long long[::1]",
+        parts="unsigned long long[::1]",
         start=cython.Py_ssize_t,
         word=cython.Py_ssize_t,
         entry=cython.Py_ssize_t,
@@ -50,12 +51,15 @@ cdef class Gate:
     cpdef tuple open(self, str text, list found)
 
     @cython.locals(
+        begin=cython.Py_ssize_t,
         first=cython.Py_ssize_t,
         last=cython.Py_ssize_t,
         around="unsigned long long",
+        needed="unsigned long long",
+        trace="unsigned long long",
+        stands="unsigned long long",
         need=cython.Py_ssize_t,
         place=cython.Py_ssize_t,
         index=cython.Py_ssize_t,
-        trace="unsigned long long",
     )
-    cdef bint _is_near(self, Py_ssize_t start, Py_ssize_t pattern, const unsigned long long[::1] traces, int shift)
+    cdef bint _is_near(self, Py_ssize_t start, Py_ssize_t pattern, unsigned long long[::1] parts, int shift) except -1

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from services.audit.reading.sieve import Found
 from services.audit.yielding import gently
 
-# Characters beyond the basic plane count as others of it: what is looked for here is only likely to be there.
-_POINT = 0xFFFF
+# Of the basic multilingual plane; hardly a word has a character beyond it.
+_BASIC = 0x10000
 # Two characters have one of so many traces, by their numbers.
 _PAIRS, _ROW = 0x20000, 0x16D
 # Traces have one of so many places when it is told where in a text they are, roughly.
 _PLACES = 0x400
-# Parts of a text that are told apart then: as many as an integer of the machine has bits.
-_PARTS = 64
-_ONE, _EVERY = 1, 0xFFFF_FFFF_FFFF_FFFF
+# Parts of a text that are told apart then: as many as an integer of the machine has bits, but for one that it is known.
+_PARTS = 63
+_ONE, _EVERY, _KNOWN = 1, 0x7FFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000
 _NONE = array("Q", [0])
 
 
@@ -30,53 +30,50 @@ class Traces:
 
     def __init__(self, words: Iterable[str]) -> None:
         every = sorted(set(words))
-        alone = sorted({ord(word) & _POINT for word in every if len(word) == 1})
-        pairs = [(ord(word[0]) & _POINT, ord(word[1]) & _POINT) for word in gently(every) if len(word) > 1]
+        alone = sorted({ord(word) for word in every if len(word) == 1})
+        pairs = [(ord(word[0]), ord(word[1])) for word in gently(every) if len(word) > 1]
         # The first numbers are those of characters that are words, and their traces.
         points = dict.fromkeys([*alone, *(point for pair in pairs for point in pair)])
-        numbers = array("I", bytes(4 * (_POINT + 1)))
-        for number, point in enumerate(gently(points), 1):
-            numbers[point] = number
-        begun = bytearray(_PAIRS // 8)
+        numbers = {point: number for number, point in enumerate(gently(points), 1)}
+        basic, begun = array("I", bytes(4 * _BASIC)), bytearray(_PAIRS // 8)
+        for point, number in gently(numbers.items()):
+            if point < _BASIC:
+                basic[point] = number
         for first, second in gently(pairs):
             pair = self._pair(numbers[first], numbers[second])
             begun[pair >> 3] |= 1 << (pair & 7)
-        self._numbers = numbers
+        self._basic, self._numbers = basic, numbers
         self._alone = len(alone)
         # Small enough to be at hand, and most that follow each other are none of them.
         self._begun = bytes(begun)
 
     def of_word(self, word: str) -> int:
         """The trace of one of the words."""
-        first = self._numbers[ord(word[0]) & _POINT]
-        return first if len(word) == 1 else self._alone + 1 + self._pair(first, self._numbers[ord(word[1]) & _POINT])
+        first = self._numbers[ord(word[0])]
+        return first if len(word) == 1 else self._alone + 1 + self._pair(first, self._numbers[ord(word[1])])
 
-    def of(self, text: str, shift: int) -> "array[int]":
-        """Where in a text words may begin, in one array. Linear in its length.
+    def tell(self, text: str, shift: int, parts: "array[int]", begin: int) -> None:
+        """Put down where in a text words may begin. Linear in its length.
 
-        The first numbers tell it roughly: by the last bits of a trace, in which parts of the text it is, each of
-        2 ** `shift` characters. Behind them are, two by two, the traces at each place of the text, 0 for none.
+        The first `parts` tell it roughly: by the last bits of a trace, in which parts of the text it is, each of
+        2 ** `shift` characters. From `begin` on there are, two by two, the traces at each place, 0 for none.
         """
-        made = _NONE * (_PLACES + 2 * len(text) + 2)
-        traces = made
         first = last = 0
-        place = _PLACES
-        for character in text:
-            part = _ONE << ((place - _PLACES) >> (shift + 1))
-            second = self._numbers[ord(character) & _POINT]
+        for place, character in enumerate(text):
+            point = ord(character)
+            second = self._basic[point] if point < _BASIC else self._numbers.get(point, 0)
+            part = _ONE << (place >> shift)
             if second:
                 if second <= self._alone:
-                    traces[place] = second
-                    traces[second & (_PLACES - 1)] |= part
+                    parts[begin + 2 * place] = second
+                    parts[second & (_PLACES - 1)] |= part
                 pair = self._pair(first, second)
                 if first and self._begun[pair >> 3] >> (pair & 7) & 1:
                     trace = self._alone + 1 + pair
                     # It begins a character before.
-                    traces[place - 1] = trace
-                    traces[trace & (_PLACES - 1)] |= last
+                    parts[begin + 2 * place - 1] = trace
+                    parts[trace & (_PLACES - 1)] |= last
             first, last = second, part
-            place += 2
-        return made
 
     def _pair(self, first: int, second: int) -> int:
         return (first * _ROW + second) & (_PAIRS - 1)
@@ -110,38 +107,55 @@ class Gate:
 
     def open(self, text: str, found: list[Found]) -> tuple[list[tuple[int, int]], list[Found]]:
         """The patterns to try in a text, each with the place of a word that calls for it, and what is found of the
-        words that mean something besides. Linear in the text and what is found."""
+        words that mean something besides.
+
+        Linear in the text and in how many patterns are called for. Where a word that one needs may be near it is looked
+        for so far around, which takes about as long as to try the pattern there.
+        """
+        tries: list[tuple[int, int]] = []
+        others: list[Found] = []
+        if not found:
+            return tries, others
         shift = 0
         while (len(text) >> shift) >= _PARTS:
             shift += 1
-        traces = self._traces.of(text, shift)
-        tries: list[tuple[int, int]] = []
-        others: list[Found] = []
+        # Of traces, then of patterns once they are called for; then the traces at each place.
+        made = _NONE * (_PLACES + self._count + 2 * len(text) + 2)
+        parts = made
+        self._traces.tell(text, shift, parts, _PLACES + self._count)
         for one in found:
             start, _, word = one
             entry = self._words[word]
             first = entry >> 1
             for place in range(first + 1, first + 1 + self._lists[first]):
                 pattern = self._lists[place]
-                if pattern >= self._count or self._is_near(start, pattern, traces, shift):
+                if pattern >= self._count or self._is_near(start, pattern, parts, shift):
                     tries.append((start, pattern))
             if entry & 1:
                 others.append(one)
         return tries, others
 
-    def _is_near(self, start: int, pattern: int, traces: "array[int]", shift: int) -> bool:
+    def _is_near(self, start: int, pattern: int, parts: "array[int]", shift: int) -> bool:
         """Whether a word that the pattern needs may be near enough to that place."""
+        begin = _PLACES + self._count
         first, last = max(start - self._before[pattern], 0), start + self._behind[pattern]
         # No word begins at the end.
-        last = min(last, ((len(traces) - _PLACES) >> 1) - 2)
+        last = min(last, ((len(parts) - begin) >> 1) - 2)
         if last < first:
             return False
         around = (_EVERY << (first >> shift)) & (_EVERY >> (_PARTS - 1 - (last >> shift)))
+        # Where any of its words stands; told once, for a word may call for it all over the text.
+        needed = parts[_PLACES + pattern]
+        if needed and not needed & around:
+            return False
         need = self._needs[pattern]
         for place in range(need + 1, need + 1 + self._lists[need]):
             trace = self._lists[place]
-            if traces[trace & (_PLACES - 1)] & around:
-                for index in range(_PLACES + 2 * first, _PLACES + 2 * last + 2):
-                    if traces[index] == trace:
+            stands = parts[trace & (_PLACES - 1)]
+            needed |= stands
+            if stands & around:
+                for index in range(begin + 2 * first, begin + 2 * last + 2):
+                    if parts[index] == trace:
                         return True
+        parts[_PLACES + pattern] = needed | _KNOWN
         return False

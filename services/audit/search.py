@@ -104,9 +104,14 @@ class Search:
         tries, others = self._gate.open(text, scan.phrases)
         # By term, where a match that begins somewhere ends, 0 for none: several words may call for the same one.
         tried: dict[int, dict[int, int]] = {}
+        matched: dict[int, Term] = {}
         for start, number in tries:
             pattern = self._patterns[number]
-            _match_around(text, start, pattern, hits, tried.setdefault(id(pattern.term), {}))
+            ends = tried.setdefault(id(pattern.term), {})
+            if _match_around(text, start, pattern, ends):
+                matched[id(pattern.term)] = pattern.term
+        for key, term in matched.items():
+            hits.extend(_outermost(tried[key], term))
         for start, end, place in others:
             terms, exceptions = self._means[place]
             if terms and not _straddles(text, start, end):
@@ -132,19 +137,24 @@ def _gate(phrases: Sequence[str], ways: _Ways, means: Container[int]) -> Gate:
     return Gate(traces, ways.before, ways.behind, words, needs, lists)
 
 
-def _match_around(text: str, anchor: int, pattern: _Pattern, hits: list[Hit], tried: dict[int, int]) -> None:
-    """Adds the matches that have the anchor so far behind their beginning, but none within one that begins before it:
-    that may be another way's, and excused."""
-    reached = 0
+def _match_around(text: str, anchor: int, pattern: _Pattern, ends: dict[int, int]) -> bool:
+    """Whether a match has the anchor so far behind its beginning; where those end is put down by where they begin."""
+    is_any = False
     for start in range(max(0, anchor - pattern.most), anchor - pattern.least + 1):
-        end = tried.get(start)
-        if end is None:
+        if start not in ends:
             match = pattern.matches(text, start)
-            end = match.end() if match and not _straddles(text, start, match.end()) else 0
-            tried[start] = end
-            if end > reached:
-                hits.append(Hit(start, end, pattern.term))
-        reached = max(reached, end)
+            ends[start] = match.end() if match and not _straddles(text, start, match.end()) else 0
+            is_any = is_any or ends[start] > 0
+    return is_any
+
+
+def _outermost(ends: dict[int, int], term: Term) -> Iterator[Hit]:
+    """The matches of a term but for those within one that begins before: that may be another way's, and excused."""
+    reached = 0
+    for start in sorted(ends):
+        if ends[start] > reached:
+            reached = ends[start]
+            yield Hit(start, reached, term)
 
 
 def _is_part_of_another(text: str, start: int, end: int, term: Term) -> bool:

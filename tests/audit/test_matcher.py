@@ -136,6 +136,24 @@ def test_a_pattern_is_found_by_every_one_of_its_words() -> None:
     assert found(search.find(text), text) == ["全国最低", "全网最低", "全国都第一", "全网真第①"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "matched"),
+    [
+        ("[^,]{0,3}乙.{0,2}[12,]|甲乙丙|乙丙", "送甲乙丙", "甲乙丙"),
+        ("乙丙|甲乙丙|[^,]{0,3}乙.{0,2}[12,]", "送甲乙丙", "甲乙丙"),
+        ("[^,]{0,3}乙.{0,2}丁|甲乙丙|乙丙", f"送甲乙丙{'啊' * 8}丁", "甲乙丙"),
+        ("[^,]{0,3}乙.{0,2}丁|甲乙丙|乙丙", f"送甲乙丙{'啊' * 8}丁{'好' * 1000}", "甲乙丙"),
+        ("乙丙|[^,]{0,3}乙丙.{0,5}1", "送甲乙丙1", "送甲乙丙1"),
+    ],
+)
+def test_what_a_pattern_matches_within_another_match_of_it_is_neither_told_nor_left_when_that_is_excused(
+    pattern: str, text: str, matched: str
+) -> None:
+    """Whichever of its alternatives have to be tried, and in whatever order."""
+    assert found(matcher(term("p", pattern=pattern)).find(text), text) == [matched]
+    assert matcher(term("p", pattern=pattern, exceptions=("送甲",))).find(text) == []
+
+
 @pytest.mark.parametrize("gap", [0, 1, 7, 15, 16, 17, 30])
 def test_a_pattern_is_found_wherever_it_stands_and_however_far_apart_its_words_are(gap: int) -> None:
     search = matcher(term("返利", pattern="(?:存钱|入会)[^,]{0,30}返利|[^,]{0,30}抽头[^,]{0,30}分红"))
