@@ -23,8 +23,10 @@ from services.chassis.errors import DeadlinePassed, Error, Internal, Unauthentic
 from services.chassis.handlers import Context, Handler, Respond, answering, streaming, streams
 from services.chassis.telemetry import Record, Telemetry, kind_of
 
-_QUIET_SECONDS = 0.05
-_PATIENCE_SECONDS = 1.0
+# A drain looks for arrivals that often, and is over once it saw none so many times running, or has looked its fill.
+_LOOK_SECONDS = 0.01
+_QUIET_LOOKS = 5
+_MOST_LOOKS = 100
 
 # Apps send one of a few lists.
 _locale_of = lru_cache(maxsize=256)(status.locale_of)
@@ -86,9 +88,14 @@ class Pipeline:
         self._is_draining = True
         for task in self._streams:
             task.cancel()
-        patience = time.monotonic() + _PATIENCE_SECONDS
-        while (busy := min(patience, self._last_arrival + _QUIET_SECONDS) - time.monotonic()) > 0:  # noqa: ASYNC110 - silence sets no event.
-            await asyncio.sleep(busy)
+        # Silence is counted in looks: while the loop is held up, time goes by and no call can be handed to us.
+        quiet = 0
+        for _ in range(_MOST_LOOKS):
+            latest = self._last_arrival
+            await asyncio.sleep(_LOOK_SECONDS)
+            quiet = quiet + 1 if self._last_arrival == latest else 0
+            if quiet == _QUIET_LOOKS:
+                break
 
     def close(self) -> None:
         """Refuse what drain() held back: to be called once the server has begun to stop, and so has told its peers."""

@@ -730,6 +730,35 @@ def test_callers_who_go_on_calling_a_stopping_server_are_never_just_cancelled(se
     assert codes == {grpc.StatusCode.UNAVAILABLE}
 
 
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_calls_that_come_to_a_busy_loop_as_its_server_stops_are_never_just_cancelled(
+    settings: Settings, moment: str
+) -> None:
+    called: list[Any] = []
+
+    async def main() -> None:
+        async with serving(settings) as house:
+            # Calls that are sent by another thread than the one that is busy here.
+            with grpc.insecure_channel(house.server.address) as outside:
+                ask: Any = outside.unary_unary(f"/{SERVICE}/Say")
+                await asyncio.to_thread(ask, say(), timeout=10)
+
+                def be_busy() -> None:
+                    called.extend(ask.future(say(), timeout=10) for _ in range(16))
+                    time.sleep(0.3)
+
+                await house.server.look_away()
+                if moment == "before":
+                    be_busy()
+                else:
+                    asyncio.get_running_loop().call_later(0.02, be_busy)
+                await house.server.stop(5)
+                codes = {await asyncio.to_thread(one.code) for one in called}
+                assert codes == {grpc.StatusCode.UNAVAILABLE}
+
+    server.on_uvloop(main())
+
+
 async def is_serving(channel: grpc.aio.Channel) -> bool:
     try:
         return await health(channel) == health_pb2.HealthCheckResponse.SERVING
