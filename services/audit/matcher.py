@@ -37,6 +37,14 @@ _WARNS = re.compile(
 _NEVER_ASKS = re.compile(
     "不(?:会|曾)?(?:主动)?(?:要求|让|向|索要|请)(?:您|你|客人|顾客|家长|会员|学员|用户)[加添扫个人私的]{0,5}$"
 )
+# Whoever tells of a fraud does not commit it: what is said before and behind it in its clause, or of it alone.
+_EXPOSES = re.compile("认清|识破|识别|辨别|看穿|警惕|谨防|严防|当心|小心|提防|防范|远离")
+_TRICK = re.compile("套路|骗局|陷阱|话术|诈骗|骗术|圈套")
+_WHOEVER = re.compile(
+    "凡[^,]{0,4}(?:说|称|承诺|保证|要求|推荐)|(?:如遇|遇到|遇上|若有)[^,]{0,8}(?:说|称|承诺|保证|推荐)"
+)
+_HANG_UP = re.compile("挂断|报警|举报|核实|别信|勿信|不要信")
+_IS_FRAUD = re.compile("[^,]{0,8},?(?:都|全|均|就|[1一]律)(?:是|为|属于?)(?:骗|诈骗|圈套|陷阱)")
 _FAR = 24
 _LISTS = "、/"
 # Of what a contact is told by; a disguise undone may bring more of them.
@@ -153,10 +161,13 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
     first, last = max(0, hit.start - _FAR), hit.end + _FAR
     before: list[re.Match[str]] = []
     behind: list[re.Match[str]] = []
-    if hit.term.category == contacts.CATEGORY:
-        if _NEVER_ASKS.search(folded[first : hit.start]):
-            return True
+    is_contact = hit.term.category == contacts.CATEGORY
+    if is_contact and _NEVER_ASKS.search(folded[first : hit.start]):
+        return True
+    if is_contact or hit.term.unless_forbidden:
         before += _WARNS.finditer(folded, first, hit.start)
+        if _is_told_as_fraud(folded[first : hit.start].rpartition(BREAK)[2], folded[hit.end : last]):
+            return True
     clause = folded[max(0, hit.start - _NEAR) : hit.start].rpartition(BREAK)[2] + folded[hit.start : hit.end]
     clause += folded[hit.end : hit.end + _NEAR].partition(BREAK)[0]
     if hit.term.unless_forbidden and not _OFFERS.search(clause):
@@ -165,6 +176,16 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
         behind += (match for match in _FORBIDDEN.finditer(folded, hit.end, last + 1) if match.end() <= last)
     return any(is_one(match.end(), hit.start) for match in before) or any(
         is_one(hit.end, match.start()) for match in behind
+    )
+
+
+def _is_told_as_fraud(before: str, behind: str) -> bool:
+    """By what stands before it in its clause, and what follows it."""
+    if _IS_FRAUD.match(behind):
+        return True
+    rest = behind.partition(BREAK)[0]
+    return bool(
+        (_EXPOSES.search(before) and _TRICK.search(rest)) or (_WHOEVER.search(before) and _HANG_UP.search(rest))
     )
 
 

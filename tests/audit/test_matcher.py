@@ -224,6 +224,39 @@ def test_a_warning_of_something_else_is_none(text: str) -> None:
     assert len(matcher(replace(term("加微信"), category=contacts.CATEGORY)).find(text)) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "教老人认清稳赚不赔的套路，免费听",
+        "凡是说稳赚的电话都请先挂断",
+        "反诈进社区：凡说带你稳赚的都是骗局",
+        "凡承诺稳赚的，一律是诈骗",
+        "谨防有人冒充银行推销稳赚理财",
+        "小心稳赚陷阱",
+    ],
+)
+def test_who_tells_of_a_fraud_does_not_commit_it(text: str) -> None:
+    assert matcher(term("稳赚", unless_forbidden=True)).find(text) == []
+    assert len(matcher(term("稳赚")).find(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "稳赚不是骗局",
+        "认清形势，稳赚套路教给你",
+        "稳赚套路教给你",
+        "凡是老客都稳赚",
+        "凡是说好的客人都稳赚，有问题请举报",
+        "别家都是骗局，我们稳赚",
+        "小心错过稳赚项目",
+        "稳赚，都是真的，骗子绕行",
+    ],
+)
+def test_who_talks_of_fraud_may_commit_it(text: str) -> None:
+    assert len(matcher(term("稳赚", unless_forbidden=True)).find(text)) == 1
+
+
 def test_a_syllable_beside_a_latin_letter_is_none_within_a_foreign_word() -> None:
     search = matcher(term("打K"))
     assert search.find("Dakota风味烤肉，dakflfafob") == []
