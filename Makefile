@@ -14,9 +14,9 @@ SOURCES := setup.cfg pyproject.toml setup.py $(COMPILED) $(wildcard $(COMPILED:.
 GNOSTIC := v0.7.1
 # For example: make test ARGS='tests/ledger -k stock'
 ARGS ?=
-# How many processes share the test files, each with a MariaDB and a Zabbix of its own; 0: this one. On two cores the mesh of
-# tests/test_chaos.py gets too little beside others.
-JOBS ?= 0
+# How many processes share the test files, each with a MariaDB and a Zabbix of its own; 0: this one. Tests marked `alone` run
+# while the others wait.
+JOBS ?= 2
 # How many instances `make mesh` starts of each service; one of those that are not named.
 SCALE ?= audit=2,redeem=3
 

@@ -1,6 +1,9 @@
 """What tests share: Consul, both databases, migrated and empty, and the five services started in this process."""
 
-from collections.abc import Iterator
+import fcntl
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
     from tests.mesh import Mesh
 
 
+# Locked by those who run a test, and by those who wait to.
+_ROOM = Path(__file__)
+_DOOR = _ROOM.with_name("__init__.py")
+
+
 def pytest_configure() -> None:
     """Refuse to test what was compiled before it was changed: Python would run the old code."""
     for built in (Path(__file__).parent.parent / "services").rglob("*.so"):
@@ -23,6 +31,31 @@ def pytest_configure() -> None:
         sources = [*built.parent.glob(f"{name}.py"), *built.parent.glob(f"{name}.pxd")]
         if any(built.stat().st_mtime < source.stat().st_mtime for source in sources):
             raise pytest.UsageError(f"{name}.py was changed after it was compiled: run 'make setup'")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several processes share the tests, run those marked `alone` while the others run none."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    # Whoever comes after one who waits to be alone waits behind it, or its turn would never come.
+    is_alone = item.get_closest_marker("alone") is not None
+    with locked(_DOOR, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) as door:
+        if not is_alone:
+            fcntl.flock(door, fcntl.LOCK_UN)
+        with locked(_ROOM, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH):
+            return (yield)
+
+
+@contextmanager
+def locked(file: Path, how: int) -> Iterator[int]:
+    """Hold a lock that all processes of one checkout know, for the descriptor's life."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @pytest.fixture(scope="module")

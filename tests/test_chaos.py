@@ -21,6 +21,9 @@ from services.schema import migrate
 from sharemesh.v1 import redeem_pb2
 from tests.mesh import Clock, Mesh, poll, started
 
+# On two cores the mesh gets too little beside other tests.
+pytestmark = pytest.mark.alone
+
 # Of every row: long enough that what is done is felt, many times a call's length. `make chaos` is what measures.
 TIMES = {"outage": 2.0, "settle": 0.7, "grace": 6.0, "slack": 5.0}
 RATE = 80.0
