@@ -25,8 +25,8 @@ _FORBIDDEN = re.compile(
     "(?:我们?|俺|咱们?|小店|本店|店里|锅里|这里)[^,定订押证费钱]{0,3}"
     "(?:(?<!有)没有|不碰|不卖|不做|[1一][概律]不[写做卖碰售接])(?:的|了|哦|哈|呢)?(?=,|$)"
 )
-# Who offers forbids nothing, whatever words he has for it: 拒绝中间商，一手货源.
-_OFFERS = re.compile("只[卖做]|现货|货源|[1一]手|还价|中间商|包邮|面交|发货|备用网址|[1一]比[1一]")
+# Who offers forbids nothing and warns of nothing, whatever words he has for it: 拒绝中间商，一手货源; 谨防假冒认准本店.
+_OFFERS = re.compile("只[卖做找认选]|认准|首选|现货|货源|[1一]手|还价|中间商|包邮|面交|发货|备用网址|[1一]比[1一]")
 _NEAR = 12
 # Whoever warns of others who lead customers away does not do it.
 _WARNS = re.compile(
@@ -43,8 +43,11 @@ _TRICK = re.compile("套路|骗局|陷阱|话术|诈骗|骗术|圈套")
 _WHOEVER = re.compile(
     "凡[^,]{0,4}(?:说|称|承诺|保证|要求|推荐)|(?:如遇|遇到|遇上|若有)[^,]{0,8}(?:说|称|承诺|保证|推荐)"
 )
-_HANG_UP = re.compile("挂断|报警|举报|核实|别信|勿信|不要信")
-_IS_FRAUD = re.compile("[^,]{0,8},?(?:都|全|均|就|[1一]律)(?:是|为|属于?)(?:骗|诈骗|圈套|陷阱)")
+_HANG_UP = re.compile("挂断|报警|举报|核实|别信|勿信|不要信|骗子")
+# Not 不赚全是骗人, nor 说我假的都是骗子: who swears so praises himself.
+_IS_FRAUD = re.compile(
+    "(?:(?!不赚|没|假|别家|其他)[^,]){0,8},?(?:都|全|均|就|[1一]律)(?:是|为|属于?)(?:诈骗|骗局|骗人|骗钱|骗术|圈套|陷阱)(?!的?吗)"
+)
 _FAR = 24
 _LISTS = "、/"
 # Of what a contact is told by; a disguise undone may bring more of them.
@@ -164,13 +167,14 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
     is_contact = hit.term.category == contacts.CATEGORY
     if is_contact and _NEVER_ASKS.search(folded[first : hit.start]):
         return True
-    if is_contact or hit.term.unless_forbidden:
+    clause = folded[max(0, hit.start - _NEAR) : hit.start].rpartition(BREAK)[2] + folded[hit.start : hit.end]
+    clause += folded[hit.end : hit.end + _NEAR].partition(BREAK)[0]
+    may_forbid = hit.term.unless_forbidden and not _OFFERS.search(clause)
+    if is_contact or may_forbid:
         before += _WARNS.finditer(folded, first, hit.start)
         if _is_told_as_fraud(folded[first : hit.start].rpartition(BREAK)[2], folded[hit.end : last]):
             return True
-    clause = folded[max(0, hit.start - _NEAR) : hit.start].rpartition(BREAK)[2] + folded[hit.start : hit.end]
-    clause += folded[hit.end : hit.end + _NEAR].partition(BREAK)[0]
-    if hit.term.unless_forbidden and not _OFFERS.search(clause):
+    if may_forbid:
         before += _FORBIDS.finditer(folded, first, hit.start)
         # One that only seems to end its clause, because the search ends there, does not count.
         behind += (match for match in _FORBIDDEN.finditer(folded, hit.end, last + 1) if match.end() <= last)

@@ -230,6 +230,7 @@ def test_a_warning_of_something_else_is_none(text: str) -> None:
         "教老人认清稳赚不赔的套路，免费听",
         "凡是说稳赚的电话都请先挂断",
         "反诈进社区：凡说带你稳赚的都是骗局",
+        "凡说带你稳赚的都是骗子",
         "凡承诺稳赚的，一律是诈骗",
         "谨防有人冒充银行推销稳赚理财",
         "小心稳赚陷阱",
@@ -251,6 +252,11 @@ def test_who_tells_of_a_fraud_does_not_commit_it(text: str) -> None:
         "别家都是骗局，我们稳赚",
         "小心错过稳赚项目",
         "稳赚，都是真的，骗子绕行",
+        "稳赚，都是骗不了人的真本事",
+        "稳赚，说我假的都是骗子",
+        "稳赚，不赚全是骗人的",
+        "稳赚都是骗人的吗",
+        "谨防假冒稳赚项目认准本店",
     ],
 )
 def test_who_talks_of_fraud_may_commit_it(text: str) -> None:

@@ -56,6 +56,23 @@ def test_a_word_written_in_another_way_is_put_back(text: str, term: str, words: 
     assert step in finding.steps
 
 
+@pytest.mark.parametrize("text", ["招👨\u200d🎓兼职", "招👩🎓兼职", "招👨\u200b\u200d\u200b🎓兼职", "招👨★🎓兼职"])
+def test_a_joined_emoji_stands_for_its_word_in_pieces_too(text: str) -> None:
+    [finding] = matcher("学生兼职").find(text)
+    assert (text[finding.start : finding.end], finding.steps[-1]) == (text[1:], steps.EMOJI_WORD)
+
+
+@pytest.mark.parametrize("text", ["🇨🇳龙虾", "🇨\u200b🇳龙虾"])
+def test_a_flag_stands_for_its_country(text: str) -> None:
+    [finding] = matcher("中国龙虾").find(text)
+    assert text[finding.start : finding.end] == text
+
+
+@pytest.mark.parametrize("text", ["🇨🇭🇳🇱龙虾", "👨兼职🎓", "👨\u200d👩\u200d👦🎓兼职", "\ud83d👨\ud800兼职"])
+def test_emoji_that_only_stand_beside_each_other_are_no_word(text: str) -> None:
+    assert matcher("中国龙虾", "学生兼职").find(text) == []
+
+
 @pytest.mark.parametrize(
     ("step", "text"),
     [

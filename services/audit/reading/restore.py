@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from daachorse import MATCH_KIND_LEFTMOST_LONGEST, CharwiseDoubleArrayAhoCorasick
-
 from services.audit.reading import steps
 from services.audit.reading.components import Components
 from services.audit.reading.edits import Edit, applied
@@ -19,13 +17,13 @@ from services.audit.reading.letters import Marks
 from services.audit.reading.scan import Scan, Scanner
 from services.audit.reading.shapes import Shapes
 from services.audit.reading.sounds import Sounds, Vocabulary
-from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import emoji_words
 from services.audit.yielding import gently
 
 # What characters are: the first of an emoji that stands for a word, signs that may stand for a letter.
 _EMOJI, _SIGN = 1, 2
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# What may stand between the first and the last character of a joined emoji or a flag: no people and no other flag.
+_APART = "[^\\w\U0001f466-\U0001f469\U0001f1e6-\U0001f1ff]|\u3164"
 _MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
 # The same separator before and behind characters that stand alone: 方，圆，五，里.
 _SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
@@ -74,13 +72,15 @@ class Restorer:
         self._with_spread = steps.SYMBOLS in enabled
         han = {word for word in gently(vocabulary.words) if not word.isascii()}
         self._latin = Latin({word for word in gently(vocabulary.words) if word.isascii()})
-        self._emoji = [*emoji_words().items()] if steps.EMOJI_WORD in enabled else []
-        marked = {emoji[0]: _EMOJI for emoji, _ in self._emoji}
+        words = emoji_words() if steps.EMOJI_WORD in enabled else {}
+        self._emoji = {_ends(emoji): word for emoji, word in words.items()}
+        marked = {emoji[0]: _EMOJI for emoji in self._emoji}
         if steps.LEET in enabled:
             marked |= dict.fromkeys(SIGNS, _SIGN)
         self._marks = Marks(marked)
-        self._emoji_found = CharwiseDoubleArrayAhoCorasick(
-            [emoji for emoji, _ in self._emoji] or [NOTHING], MATCH_KIND_LEFTMOST_LONGEST
+        longest_first = sorted(self._emoji, key=len, reverse=True)
+        self._emoji_found = re.compile(
+            "|".join(f"(?:{_APART}){{0,8}}?".join(map(re.escape, emoji)) for emoji in longest_first)
         )
         self._editors: list[Callable[[Scan], Sequence[Edit]]] = []
         if steps.LEET in enabled:
@@ -122,8 +122,10 @@ class Restorer:
         edits: list[Edit] = []
         marks = self._marks.of(text)
         if marks & _EMOJI:
-            found = self._emoji_found.find(well_formed(text))
-            edits.extend((start, end, self._emoji[index][1], steps.EMOJI_WORD) for start, end, index in found)
+            edits.extend(
+                (match.start(), match.end(), self._emoji[_ends(match[0])], steps.EMOJI_WORD)
+                for match in self._emoji_found.finditer(text)
+            )
         if marks & _SIGN:
             edits.extend(self._latin.signs(text))
         if self._with_spread and _MAYBE_SPREAD.search(clauses):
@@ -140,13 +142,9 @@ class Restorer:
         ]
 
 
-def well_formed(text: str) -> str:
-    """The text with U+FFFD for lone surrogates, which the automata do not take; as long as it was."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text)
-    return text
+def _ends(emoji: str) -> str:
+    """The first and the last of an emoji's characters, which tell it; the one that it is."""
+    return emoji[0] + emoji[1:][-1:]
 
 
 def merged(text: str, cells: Sequence[Cell]) -> list[Cell]:
