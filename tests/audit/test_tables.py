@@ -182,6 +182,8 @@ def test_emoji_stand_for_folded_words_and_are_written_without_a_selector() -> No
     assert EMOJI["🐧"] == "qq"
     assert all(fold(word) == word for word in EMOJI.values())
     assert not any(emoji.endswith("\ufe0f") or emoji[0].isalnum() for emoji in EMOJI)
+    # Whoever reads them looks for the first character.
+    assert len({emoji[0] for emoji in EMOJI}) == len(EMOJI)
 
 
 def test_ordinary_words_are_folded_and_short() -> None:

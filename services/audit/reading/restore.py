@@ -5,8 +5,10 @@ which is quick and all that honest copy needs, or, where something was found in 
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
+
+from daachorse import CharwiseDoubleArrayAhoCorasick
 
 from services.audit.reading import steps
 from services.audit.reading.components import Components
@@ -17,6 +19,7 @@ from services.audit.reading.letters import Marks
 from services.audit.reading.scan import Scan, Scanner
 from services.audit.reading.shapes import Shapes
 from services.audit.reading.sounds import Sounds, Vocabulary
+from services.audit.reading.syllables import NOTHING
 from services.audit.reading.words import emoji_words
 from services.audit.yielding import gently
 
@@ -24,6 +27,7 @@ from services.audit.yielding import gently
 _EMOJI, _SIGN = 1, 2
 # What may stand between the first and the last character of a joined emoji or a flag: no people and no other flag.
 _APART = "[^\\w\U0001f466-\U0001f469\U0001f1e6-\U0001f1ff]|\u3164"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAYBE_SPREAD = re.compile(r",[^\W_],[^\W_]")
 # The same separator before and behind characters that stand alone: 方，圆，五，里.
 _SPREAD = re.compile(r"([，。；：！？、,;:!?/|｜])[^\W_](?:\1[^\W_])*\1(?=[^\W_])")
@@ -73,15 +77,14 @@ class Restorer:
         han = {word for word in gently(vocabulary.words) if not word.isascii()}
         self._latin = Latin({word for word in gently(vocabulary.words) if word.isascii()})
         words = emoji_words() if steps.EMOJI_WORD in enabled else {}
-        self._emoji = {_ends(emoji): word for emoji, word in words.items()}
-        marked = {emoji[0]: _EMOJI for emoji in self._emoji}
+        # By the first character; what is joined, or a flag, is told by its last besides.
+        self._emoji = {emoji[0]: (_whole(emoji), word) for emoji, word in words.items()}
+        marked = dict.fromkeys(self._emoji, _EMOJI)
         if steps.LEET in enabled:
             marked |= dict.fromkeys(SIGNS, _SIGN)
         self._marks = Marks(marked)
-        longest_first = sorted(self._emoji, key=len, reverse=True)
-        self._emoji_found = re.compile(
-            "|".join(f"(?:{_APART}){{0,8}}?".join(map(re.escape, emoji)) for emoji in longest_first)
-        )
+        # An expression for all of them would take ten times as long.
+        self._emoji_begun = CharwiseDoubleArrayAhoCorasick([*self._emoji] or [NOTHING])
         self._editors: list[Callable[[Scan], Sequence[Edit]]] = []
         if steps.LEET in enabled:
             self._editors.append(self._latin.edits)
@@ -122,16 +125,23 @@ class Restorer:
         edits: list[Edit] = []
         marks = self._marks.of(text)
         if marks & _EMOJI:
-            edits.extend(
-                (match.start(), match.end(), self._emoji[_ends(match[0])], steps.EMOJI_WORD)
-                for match in self._emoji_found.finditer(text)
-            )
+            edits.extend(self._pictured(text))
         if marks & _SIGN:
             edits.extend(self._latin.signs(text))
         if self._with_spread and _MAYBE_SPREAD.search(clauses):
             letters = {edit[0] for edit in edits}
             edits.extend(edit for edit in _spread(text) if edit[0] not in letters)
         return sorted(edits) if edits else edits
+
+    def _pictured(self, text: str) -> Iterator[Edit]:
+        """Emoji that stand for words; within one of several characters no other counts."""
+        place = 0
+        for start, end, _ in self._emoji_begun.find(well_formed(text)):
+            whole, word = self._emoji[text[start:end]]
+            match = whole.match(text, start)
+            if match and start >= place:
+                place = match.end()
+                yield start, place, word, steps.EMOJI_WORD
 
     def _folded(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells of what Fold.text() makes of their characters."""
@@ -142,9 +152,18 @@ class Restorer:
         ]
 
 
-def _ends(emoji: str) -> str:
-    """The first and the last of an emoji's characters, which tell it; the one that it is."""
-    return emoji[0] + emoji[1:][-1:]
+def _whole(emoji: str) -> re.Pattern[str]:
+    """An emoji, with something between its first and its last character, if they are two."""
+    return re.compile(f"(?:{_APART}){{0,8}}?".join(map(re.escape, emoji[0] + emoji[1:][-1:])))
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which the automata do not take; as long as it was."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def merged(text: str, cells: Sequence[Cell]) -> list[Cell]:
