@@ -17,7 +17,8 @@ from services.audit.yielding import gently
 
 # Words that forbid what follows them in the same clause, so many characters before it at most.
 _FORBIDS = re.compile(
-    "禁止|严禁|禁售|不得|不准|不许|不卖|不售|不做|不提供|不接受|谢绝|拒绝|杜绝|抵制|请勿|切勿|远离|防范|打击|举报|不含|并非|绝非"
+    "禁止|严禁|禁售|不得(?!不)|不准|不许|不卖(?!关子)|不售|不做|不提供|不接受|谢绝|拒绝|杜绝|抵制|请勿|切勿|远离|防范|打击|"
+    "举报|不含|并非|绝非"
 )
 # The same behind it: an act, or the shop itself that has none.
 _FORBIDDEN = re.compile(
@@ -25,8 +26,8 @@ _FORBIDDEN = re.compile(
     "(?:我们?|俺|咱们?|小店|本店|店里|锅里|这里)[^,定订押证费钱]{0,3}"
     "(?:(?<!有)没有|不碰|不卖|不做|[1一][概律]不[写做卖碰售接])(?:的|了|哦|哈|呢)?(?=,|$)"
 )
-# Who offers forbids nothing and warns of nothing, whatever words he has for it: 拒绝中间商，一手货源; 谨防假冒认准本店.
-_OFFERS = re.compile("只[卖做找认选]|认准|首选|现货|货源|[1一]手|还价|中间商|包邮|面交|发货|备用网址|[1一]比[1一]")
+# Who offers forbids nothing, whatever words he has for it: 拒绝中间商，一手货源.
+_OFFERS = re.compile("只[卖做]|现货|货源|[1一]手|还价|中间商|包邮|面交|发货|备用网址|[1一]比[1一]")
 _NEAR = 12
 # Whoever warns of others who lead customers away does not do it.
 _WARNS = re.compile(
@@ -37,16 +38,22 @@ _WARNS = re.compile(
 _NEVER_ASKS = re.compile(
     "不(?:会|曾)?(?:主动)?(?:要求|让|向|索要|请)(?:您|你|客人|顾客|家长|会员|学员|用户)[加添扫个人私的]{0,5}$"
 )
-# Whoever tells of a fraud does not commit it: what is said before and behind it in its clause, or of it alone.
-_EXPOSES = re.compile("认清|识破|识别|辨别|看穿|警惕|谨防|严防|当心|小心|提防|防范|远离")
-_TRICK = re.compile("套路|骗局|陷阱|话术|诈骗|骗术|圈套")
-_WHOEVER = re.compile(
-    "凡[^,]{0,4}(?:说|称|承诺|保证|要求|推荐)|(?:如遇|遇到|遇上|若有)[^,]{0,8}(?:说|称|承诺|保证|推荐)"
+# Whoever tells of a fraud does not commit it. Each takes two things, of which the second leaves no room for an offer:
+# 小心 alone is said before anything, and 亏了就是骗人 or 零套路 is how an offer boasts.
+_TOLD = (contacts.CATEGORY, "financial_promise")
+_POSES = re.compile(
+    "(?:谨防|严防|警惕|当心|小心)[^,]{0,8}(?:冒名|冒充|诱导|骗子|诈骗)[^,我咱本没]{1,8}(?:推销|兜售|推荐|说|称|承诺)"
+    "[^,我咱本没]{0,4}$"
 )
-_HANG_UP = re.compile("挂断|报警|举报|核实|别信|勿信|不要信|骗子")
-# Not 不赚全是骗人, nor 说我假的都是骗子: who swears so praises himself.
+_EXPOSES = re.compile("(?:认清|识破|看穿|辨别|警惕|谨防|严防|当心|小心(?![肝机])|提防|防范)[^,]{0,8}$")
+_TRICK = re.compile(
+    "(?:不[赔亏])?(?:[的等类式型]|理财|投资|项目|广告|宣传){0,3}(?:套路|骗局|陷阱|话术|诈骗|骗术|圈套)(?![不没无险])"
+)
+_WHOEVER = re.compile("凡[^,]{0,4}(?:说|称|承诺|保证|推荐)|(?:如遇|遇到|遇上)[^,]{0,8}(?:说|称|承诺|保证|推荐)")
 _IS_FRAUD = re.compile(
-    "(?:(?!不赚|没|假|别家|其他)[^,]){0,8},?(?:都|全|均|就|[1一]律)(?:是|为|属于?)(?:诈骗|骗局|骗人|骗钱|骗术|圈套|陷阱)(?!的?吗)"
+    "(?:(?!不(?![赔亏])|没|假|别|其他)[^,]){0,8}(?:"
+    ",?(?:都|全|均|[1一]律)(?:是|为|属于?)(?:诈骗|骗局|骗人的?|骗子|圈套|陷阱)|"
+    "(?:请|要|应|立即|马上)[^,]{0,4}(?:挂断|报警|举报))(?=,|$)"
 )
 _FAR = 24
 _LISTS = "、/"
@@ -164,17 +171,15 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
     first, last = max(0, hit.start - _FAR), hit.end + _FAR
     before: list[re.Match[str]] = []
     behind: list[re.Match[str]] = []
-    is_contact = hit.term.category == contacts.CATEGORY
-    if is_contact and _NEVER_ASKS.search(folded[first : hit.start]):
+    if hit.term.category == contacts.CATEGORY:
+        if _NEVER_ASKS.search(folded[first : hit.start]):
+            return True
+        before += _WARNS.finditer(folded, first, hit.start)
+    if hit.term.category in _TOLD and _is_told_as_fraud(text, folded, origins, hit):
         return True
     clause = folded[max(0, hit.start - _NEAR) : hit.start].rpartition(BREAK)[2] + folded[hit.start : hit.end]
     clause += folded[hit.end : hit.end + _NEAR].partition(BREAK)[0]
-    may_forbid = hit.term.unless_forbidden and not _OFFERS.search(clause)
-    if is_contact or may_forbid:
-        before += _WARNS.finditer(folded, first, hit.start)
-        if _is_told_as_fraud(folded[first : hit.start].rpartition(BREAK)[2], folded[hit.end : last]):
-            return True
-    if may_forbid:
+    if hit.term.unless_forbidden and not _OFFERS.search(clause):
         before += _FORBIDS.finditer(folded, first, hit.start)
         # One that only seems to end its clause, because the search ends there, does not count.
         behind += (match for match in _FORBIDDEN.finditer(folded, hit.end, last + 1) if match.end() <= last)
@@ -183,14 +188,16 @@ def _is_forbidden(text: str, folded: str, origins: Sequence[int], hit: Hit) -> b
     )
 
 
-def _is_told_as_fraud(before: str, behind: str) -> bool:
-    """By what stands before it in its clause, and what follows it."""
-    if _IS_FRAUD.match(behind):
+def _is_told_as_fraud(text: str, folded: str, origins: Sequence[int], hit: Hit) -> bool:
+    """Whether a text tells of a fraud by what it names there."""
+    before = folded[max(0, hit.start - _FAR) : hit.start].rpartition(BREAK)[2]
+    if _POSES.search(before) or (_EXPOSES.search(before) and _TRICK.match(folded, hit.end)):
         return True
-    rest = behind.partition(BREAK)[0]
-    return bool(
-        (_EXPOSES.search(before) and _TRICK.search(rest)) or (_WHOEVER.search(before) and _HANG_UP.search(rest))
-    )
+    told = _IS_FRAUD.match(folded, hit.end)
+    if not told or not _WHOEVER.search(before):
+        return False
+    # Who asks whether all is a fraud denies it.
+    return told.end() == len(folded) or text[origins[told.end()]] not in "?？"
 
 
 def _is_at_a_border(form: Form, hit: Hit) -> bool:

@@ -237,7 +237,7 @@ def test_a_warning_of_something_else_is_none(text: str) -> None:
     ],
 )
 def test_who_tells_of_a_fraud_does_not_commit_it(text: str) -> None:
-    assert matcher(term("稳赚", unless_forbidden=True)).find(text) == []
+    assert matcher(replace(term("稳赚"), category="financial_promise")).find(text) == []
     assert len(matcher(term("稳赚")).find(text)) == 1
 
 
@@ -249,18 +249,36 @@ def test_who_tells_of_a_fraud_does_not_commit_it(text: str) -> None:
         "稳赚套路教给你",
         "凡是老客都稳赚",
         "凡是说好的客人都稳赚，有问题请举报",
+        "凡推荐好友稳赚可举报",
+        "凡说稳赚都是骗局？我们签合同",
+        "凡说亏的都是外行我们稳赚别信谣言",
         "别家都是骗局，我们稳赚",
+        "都说稳赚都是骗局，我们不是",
         "小心错过稳赚项目",
-        "稳赚，都是真的，骗子绕行",
-        "稳赚，都是骗不了人的真本事",
+        "小心骗子稳赚就找老张",
+        "谨防假冒稳赚项目官方直营",
+        "谨防假冒、稳赚理财",
+        "遇到冒充的稳赚项目",
+        "远离打工稳赚零套路",
+        "警惕亏损稳赚杜绝骗局",
+        "警惕亏损稳赚诈骗险送你",
+        "谨防骗子别处推荐我们推荐稳赚",
+        "认清趋势稳赚不赔没有套路",
+        "不得不说稳赚",
+        "拒绝亏损稳赚",
+        "稳赚亏一分就是骗人的",
         "稳赚，说我假的都是骗子",
-        "稳赚，不赚全是骗人的",
-        "稳赚都是骗人的吗",
-        "谨防假冒稳赚项目认准本店",
+        "稳赚，都是骗不了人的真本事",
+        "稳赚，都是真的，骗子绕行",
     ],
 )
 def test_who_talks_of_fraud_may_commit_it(text: str) -> None:
-    assert len(matcher(term("稳赚", unless_forbidden=True)).find(text)) == 1
+    assert len(matcher(replace(term("稳赚"), category="financial_promise")).find(text)) == 1
+
+
+@pytest.mark.parametrize("text", ["不得不尝的大麻糖", "不卖关子的大麻糖", "谨防骗子大麻到付", "大麻不纯就是骗人"])
+def test_who_only_seems_to_forbid_offers(text: str) -> None:
+    assert len(matcher(term("大麻", unless_forbidden=True)).find(text)) == 1
 
 
 def test_a_syllable_beside_a_latin_letter_is_none_within_a_foreign_word() -> None:
